@@ -1,0 +1,345 @@
+/* The ring: one thread's sockets, watched descriptors, deadlines and helper jobs behind one system call per turn.
+ *
+ * A turn is: ring_wait() submits everything that was asked for since the last turn and sleeps until something happened or a
+ * deadline passed; then ring_next() is called until it says that there is no more. There are no callbacks. Three backends
+ * implement this header: io_uring, epoll, and a simulator with a virtual clock (ring/sim.h). Nothing here names them.
+ *
+ * Identity. A socket, listener or watch is a `struct ring_id`: slot and generation. RING_CLOSED is the last event of an id;
+ * it is the only moment at which the owner's memory for it may be reused. A call with an id that has been closed already
+ * (ring_close was called or RING_CLOSED was seen) is a mistake of ours and asserts.
+ *
+ * Threads. A ring belongs to the thread that opened it. Only ring_wake() may be called from another thread.
+ *
+ * Errors. `int32_t result` fields and returns are 0 or a positive number when all is well, else -errno. What a peer or the
+ * kernel does is never asserted. No call blocks but ring_wait; no call allocates from the heap after ring_open.
+ *
+ * Depends on: mem/span.h. */
+#ifndef RM_RING_RING_H
+#define RM_RING_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "mem/span.h"
+
+struct ring;
+struct ring_helpers;
+struct sim_world;
+
+struct ring_id {
+    uint32_t slot;
+    uint32_t generation; /* 24 bits, never 0: a zeroed ring_id names nothing */
+};
+
+enum {
+    RING_SEGMENTS_MAX = 64,           /* segments of one ring_send */
+    RING_KEPT_BYTES_MAX = 256 * 1024, /* bytes a ring keeps for one paused socket: ring_receive_mode */
+    RING_RECEIVE_BYTES_MAX = 16 * 1024, /* bytes of one RING_RECEIVED at most */
+    RING_ADDRESS_BYTES = 128,         /* longest address text, with its NUL: "[v6]:port" or "unix:" and 107 bytes of path */
+};
+
+static inline bool ring_id_equal(struct ring_id a, struct ring_id b) {
+    return a.slot == b.slot && a.generation == b.generation;
+}
+
+/* ------------------------------------------------------------------------------------------------------- events ---- */
+
+enum ring_event_type {
+    RING_ACCEPTED,  /* id: a new socket, receiving in FREE mode already. listener: who accepted it, `user` is the listener's */
+    RING_CONNECTED, /* result: 0, receiving in FREE mode already; or -errno, and the owner must ring_close the id */
+    RING_RECEIVED,  /* result > 0: bytes; 0: the peer ended its stream; -errno: the connection is dead. The last two come at
+                       most once, as the last RECEIVED of the id; the owner then calls ring_close when it is done */
+    RING_SENT,      /* result: all bytes of the ring_send, or -errno: the connection is dead (RECEIVED may say it, too) */
+    RING_CLOSED,    /* the last event of an id, always as the answer to ring_close or ring_reset; `user` is as it was set */
+    RING_READY,     /* a watched descriptor: result is a set of enum ring_ready */
+    RING_WOKEN,     /* ring_wake was called, once or more, since the last RING_WOKEN */
+    RING_FINISHED,  /* an offloaded job has run: `job` */
+    RING_TICK,      /* the deadline given to ring_wait has passed; always the last event of its turn */
+};
+
+enum ring_ready {
+    RING_READABLE = 1,
+    RING_WRITABLE = 2,
+    RING_HANGUP = 4, /* EPOLLHUP or EPOLLRDHUP: reported whether or not it was asked for */
+    RING_ERROR = 8,  /* EPOLLERR, likewise */
+};
+
+struct ring_job;
+
+struct ring_event {
+    enum ring_event_type type;
+    int32_t result;
+    struct ring_id id;
+    struct ring_id listener; /* ACCEPTED only */
+    struct span bytes;       /* RECEIVED with result > 0: borrowed until the next ring_wait */
+    void *user;              /* ring_set_user's pointer of `id`; of the listener for ACCEPTED */
+    struct ring_job *job;    /* FINISHED only */
+};
+
+const char *ring_event_name(enum ring_event_type type);
+
+/* ---------------------------------------------------------------------------------------------------- addresses ---- */
+
+/* An endpoint as text and as bytes for the kernel. */
+struct ring_address {
+    struct sockaddr_storage storage;
+    socklen_t len; /* bytes of storage in use; 0: unknown or unnamed */
+};
+
+/* "127.0.0.1:8080", "[::1]:8080", ":8080" (all IPv4 addresses), "unix:/path". Numbers only: names are not looked up. False
+ * when it is none of these; *out is not written then. Port 0 asks for a free one (see ring_local). */
+[[gnu::warn_unused_result]] bool ring_address_parse(struct span text, struct ring_address *out);
+
+/* Writes the text form with a NUL, at most RING_ADDRESS_BYTES; "unknown" when len is 0. Returns `out`. */
+const char *ring_address_text(const struct ring_address *address, char out[static RING_ADDRESS_BYTES]);
+
+/* ---------------------------------------------------------------------------------------------- open and release ---- */
+
+enum ring_choice { RING_AUTO, RING_URING, RING_EPOLL, RING_SIM };
+
+/* What the switches of `--ring` say. Every feature has a fallback; fallback and ablation are one code path. The uring
+ * backend reads all of it, epoll and the simulator read `buffers` and `batch` only. */
+struct ring_tuning {
+    enum { RING_TASKRUN_DEFER, RING_TASKRUN_COOP, RING_TASKRUN_NONE } taskrun; /* 6.1, 5.19, any */
+    bool accept_multi;     /* multishot accept (5.19) */
+    bool receive_multi;    /* multishot receive (6.0) */
+    bool files_direct;     /* direct descriptors, for which FIXED_FD_INSTALL is needed (6.8) */
+    bool ring_fd;          /* registered ring descriptor (5.18) */
+    bool submit_batch;     /* one submission per turn; off: one enter per operation */
+    bool wait_quiet;       /* wait for quiet sends and one event more in one enter: ring_send */
+    bool single_issuer;    /* 6.0 */
+    bool no_iowait;        /* a sleeping ring is not shown as waiting for a disk (6.15) */
+    uint32_t sq_entries;   /* 512 */
+    uint32_t cq_entries;   /* 2048; halved as often as needed when the locked-memory limit says no */
+    uint32_t buffers;      /* receive buffers at start, a power of two: 64 */
+    uint32_t buffers_max;  /* and at most, when bytes in flight ask for more, a power of two: 1024 */
+    uint32_t buffer_bytes; /* bytes of each: 4096 */
+    uint32_t kernel;       /* 601, 606, 612: use only what that kernel has (an emulation); 0: all that is there */
+};
+
+void ring_tuning_default(struct ring_tuning *out);
+
+/* Reads "key=value,...", left to right, into *out (which holds the defaults). Keys: taskrun=defer|coop|none,
+ * accept=multi|single, recv=multi|single, files=direct|normal, ring-fd=on|off, submit=batch|each, wait=quiet|one,
+ * issuer=single|any, iowait=off|on, sq=N, cq=N, buffers=N, buffers-max=N, buffer-bytes=N; and the presets `default`, `naive`
+ * (one submission per operation, single-shot, no flags) and `kernel=6.1|6.6|6.12`, which set several of them and come first.
+ * False: `why` says which item is wrong and what it may be. */
+[[gnu::warn_unused_result]] bool ring_tuning_parse(struct span text, struct ring_tuning *out, char *why, size_t why_bytes);
+
+/* Everything that ring_open needs; borrowed until it returns, but `helpers` and `world`, which must outlive the ring. */
+struct ring_config {
+    enum ring_choice choice;
+    struct ring_tuning tuning;
+    uint32_t sockets_max;         /* sockets, listeners and watches at a time: >= 1; slots are planned for as many */
+    struct ring_helpers *helpers; /* who runs offloaded jobs; NULL: ring_offload asserts. Unused by the simulator */
+    struct sim_world *world;      /* RING_SIM only */
+};
+
+enum { RING_TEXT_BYTES = 512 };
+
+/* What was chosen, and why. All texts are NUL-terminated single lines. */
+struct ring_report {
+    const char *backend;             /* "uring", "epoll" or "sim"; static */
+    bool fallback;                   /* AUTO wanted something better than what it got */
+    char why[RING_TEXT_BYTES];       /* on failure or fallback: what failed, errno, and how to fix it; else empty */
+    char features[RING_TEXT_BYTES];  /* the bits in effect: "taskrun=defer accept=multi ... sq=512 cq=2048" */
+};
+
+/* Opens a ring for the calling thread, which owns it from then on. AUTO takes uring when a probe by trying succeeds, else
+ * epoll, and says so in the report. 0, or -errno with report->why set: -EOPNOTSUPP when the chosen backend was not compiled
+ * in, -ENOMEM over a memory limit, what io_uring_setup(2) said otherwise. All memory of the ring is mapped here. */
+[[gnu::warn_unused_result]] int32_t ring_open(const struct ring_config *config, struct ring **out,
+                                              struct ring_report *report);
+
+/* Closes every socket without further events (listeners first, so that nothing new arrives) and releases the ring. */
+void ring_release(struct ring *ring);
+
+/* True when the backend was compiled in. */
+bool ring_has_backend(enum ring_choice choice);
+
+/* Bytes that ring_open maps for this configuration, for the plan: slots, buffers, tables; kernel memory apart. */
+size_t ring_memory_bytes(const struct ring_config *config);
+
+/* --------------------------------------------------------------------------------------------------------- turns ---- */
+
+enum { RING_NO_DEADLINE = 0 };
+
+/* Ends the turn before (every span of it is dead), submits all that was asked for, and sleeps until at least one event is
+ * there or `deadline_ns` (CLOCK_MONOTONIC as ring_now gives it; RING_NO_DEADLINE for none; a time in the past polls) has
+ * passed. The turn before must have been drained with ring_next (asserted). 0, or -errno when the kernel refuses to go on at
+ * all (a broken ring): the worker must stop. An interrupted wait is 0 with no events. */
+[[gnu::warn_unused_result]] int32_t ring_wait(struct ring *ring, uint64_t deadline_ns);
+
+/* The next event of this turn, false when there is none left. What was closed earlier in the turn gives no more events but
+ * its RING_CLOSED, which comes in this turn or a later one. A turn is bounded (1,024 events); what is left over comes with
+ * the next turn, whose ring_wait does not sleep. */
+[[gnu::warn_unused_result]] bool ring_next(struct ring *ring, struct ring_event *out);
+
+/* Nanoseconds, monotonic: read once per turn, when ring_wait returns. The simulator's is virtual. */
+uint64_t ring_now(const struct ring *ring);
+
+/* Seconds since 1970, read once per turn likewise; for Date. */
+int64_t ring_wall_seconds(const struct ring *ring);
+
+/* 64 random bits: getrandom(2) seeded once; the simulator's come from its seed. Not for secrets. */
+uint64_t ring_random(struct ring *ring);
+
+/* Makes the ring's thread leave ring_wait with RING_WOKEN. From any thread while the ring is open; several calls may become
+ * one event. One write(2) to an eventfd, and none while one is already on its way. */
+void ring_wake(struct ring *ring);
+
+/* ----------------------------------------------------------------------------------------------------- listeners ---- */
+
+struct ring_listen {
+    struct ring_address address;
+    int fd;           /* >= 0: a listening socket to use instead of `address`; the ring takes it and closes it */
+    uint32_t backlog; /* listen(2) */
+    bool reuse_port;  /* SO_REUSEPORT: each worker has a listener of its own (TCP) */
+    void *user;       /* ring_set_user of the listener */
+};
+
+/* Binds, listens and starts to accept. TCP_NODELAY is set on the listener: accepted sockets inherit it. 0 and *out, or
+ * -errno: -EADDRINUSE, -EACCES, -ENFILE when no slot is free, ... Blocks no longer than bind(2) does.
+ *
+ * A connection is never dropped for want of a slot: when all slots are taken, accepting stops by itself and goes on when
+ * one is free again; at EMFILE or ENFILE it goes on after a close or 100 ms, without spinning. */
+[[gnu::warn_unused_result]] int32_t ring_listen(struct ring *ring, const struct ring_listen *listen, struct ring_id *out);
+
+/* Stops accepting (false) or goes on (true). While stopped, clients wait in the kernel's backlog. What was accepted before
+ * the stop took effect is still delivered. ring_close of a listener ends it: its port refuses from the RING_CLOSED on. */
+void ring_accept(struct ring *ring, struct ring_id listener, bool on);
+
+/* ------------------------------------------------------------------------------------------------------- sockets ---- */
+
+/* Starts to connect. 0 and *out: RING_CONNECTED follows. -ENFILE: no slot; or what socket(2) said. `user` as by
+ * ring_set_user; `address` is copied. */
+[[gnu::warn_unused_result]] int32_t ring_connect(struct ring *ring, const struct ring_address *address, void *user,
+                                                 struct ring_id *out);
+
+/* The owner's pointer, which comes back in every event of the id. */
+void ring_set_user(struct ring *ring, struct ring_id id, void *user);
+
+enum ring_receive { RING_FREE, RING_METERED };
+
+/* FREE: bytes come as they come. METERED: one RECEIVED (with bytes) per ring_receive_more. What arrives between the change
+ * and its effect is kept by the ring, at most RING_KEPT_BYTES_MAX and only what had left the socket already, and delivered
+ * first, in order. A change to FREE delivers what was kept in the next turn. No-op when the mode is that already.
+ * io_uring_prep_recv_multishot(3), kernel 6.0, for FREE. */
+void ring_receive_mode(struct ring *ring, struct ring_id id, enum ring_receive mode);
+
+/* METERED only: asks for one more RECEIVED. Asking again before it came changes nothing. */
+void ring_receive_more(struct ring *ring, struct ring_id id);
+
+/* How a send is meant. QUIET: small, and nothing waits for its SENT: the ring may deliver it together with the next other
+ * event instead of waking the worker for it, which is what lets one system call submit a batch and wait for the next. A
+ * quiet SENT is late by at most 1 ms. */
+enum ring_send { RING_SEND_LOUD, RING_SEND_QUIET };
+
+/* Sends all bytes of `n` segments (1 <= n <= RING_SEGMENTS_MAX, no empty one). One send may be in flight per socket
+ * (asserted). The array and the data are kept until RING_SENT. send(2) or sendmsg(2) with MSG_WAITALL | MSG_NOSIGNAL. */
+void ring_send(struct ring *ring, struct ring_id id, const struct iovec *segments, uint32_t n, enum ring_send how);
+
+/* Ends our half of the stream: FIN after what was sent. No send may be in flight (asserted). Rare path: up to three system
+ * calls. shutdown(2). */
+void ring_shutdown_write(struct ring *ring, struct ring_id id);
+
+/* Closes a socket, listener or watch: cancels what is in flight, drops unsent bytes, RING_CLOSED follows, and nothing else.
+ * The peer sees FIN when nothing unread was left, else RST, as close(2) has it. A watched descriptor stays open: it is the
+ * caller's. */
+void ring_close(struct ring *ring, struct ring_id id);
+
+/* As ring_close for a socket, but the peer sees RST: SO_LINGER with 0 seconds. Rare path. */
+void ring_reset(struct ring *ring, struct ring_id id);
+
+/* The other end. Rare path: getpeername(2). 0 or -errno (*out is unknown then). */
+[[gnu::warn_unused_result]] int32_t ring_peer(struct ring *ring, struct ring_id id, struct ring_address *out);
+
+/* Our end, also of a listener that asked for port 0. Rare path: getsockname(2). */
+[[gnu::warn_unused_result]] int32_t ring_local(struct ring *ring, struct ring_id id, struct ring_address *out);
+
+/* ------------------------------------------------------------------------------------------- watches and helpers ---- */
+
+/* Watches a descriptor of the caller's (a pipe, a timerfd, a library's socket): RING_READY when one of `interest` (READABLE,
+ * WRITABLE) holds, or at hang-up or error. Once: one event; ring_rewatch asks for the next. Persistent: an event for each
+ * new edge. At HANGUP or ERROR a watch is spent: only ring_close may follow. 0 and *out, -ENFILE: no slot; -EPERM: cannot be
+ * watched (a plain file). poll(2), epoll_ctl(2). */
+[[gnu::warn_unused_result]] int32_t ring_watch(struct ring *ring, int fd, uint32_t interest, bool persistent, void *user,
+                                               struct ring_id *out);
+
+/* Arms a once-watch again after its RING_READY. */
+void ring_rewatch(struct ring *ring, struct ring_id id, uint32_t interest);
+
+/* Work for a helper thread: anything that may block (file reads, log writes, name look-ups, key derivation). */
+struct ring_job {
+    void (*run)(struct ring_job *job); /* called on a helper thread; may block; must not touch the ring */
+    void *user;                        /* the owner's */
+    struct ring_job *next;             /* the ring's, from ring_offload to RING_FINISHED */
+    struct ring *home;                 /* likewise */
+};
+
+/* Hands a job over; it is the helpers' until RING_FINISHED. Jobs of a ring may finish in any order. */
+void ring_offload(struct ring *ring, struct ring_job *job);
+
+/* The helper pool of a process: `threads` (2) threads, made here, which run jobs for any ring. NULL with errno. */
+struct ring_helpers *ring_helpers_start(uint32_t threads);
+
+/* Waits for the jobs that were handed over, then ends the threads. No ring may use it any more. */
+void ring_helpers_stop(struct ring_helpers *helpers);
+
+/* ------------------------------------------------------------------------------------------------------ counters ---- */
+
+/* System calls by name, as the kernel's syscalls:sys_enter_* tracepoints name them. */
+#define RING_CALLS(X)                                                                                                  \
+    X(io_uring_enter) X(io_uring_register) X(epoll_wait) X(epoll_ctl) X(accept4) X(recvfrom) X(sendto) X(sendmsg)      \
+    X(close) X(shutdown) X(setsockopt) X(getsockname) X(getpeername) X(socket) X(connect) X(bind) X(listen) X(read) X(write)
+
+enum ring_call {
+#define RING_CALL_ENUM(name) RING_CALL_##name,
+    RING_CALLS(RING_CALL_ENUM)
+#undef RING_CALL_ENUM
+    RING_CALLS_COUNT
+};
+
+const char *ring_call_name(enum ring_call call);
+
+enum { RING_BATCH_BUCKETS = 12 }; /* bucket 0: none; bucket k: 2^(k-1) .. 2^k - 1 completions in a turn; the last: more */
+
+/* What a ring knows about itself. Written by its thread only, with relaxed atomic stores; another thread may read each with
+ * a relaxed load. Counted from ring_open on, never reset. */
+struct ring_counters {
+    uint64_t calls[RING_CALLS_COUNT];
+    uint64_t turns;                     /* returns of ring_wait */
+    uint64_t sqes;                      /* submissions (0 on epoll) */
+    uint64_t completions;               /* completions; on epoll: ready events plus reads, sends and accepts done */
+    uint64_t batches[RING_BATCH_BUCKETS]; /* turns by completions */
+    uint64_t accepted, connected, closed;
+    uint64_t receives, received_bytes;
+    uint64_t sends, sent_bytes;
+    uint64_t short_sends;       /* sends that needed more than one try */
+    uint64_t no_buffers;        /* ENOBUFS: the receive buffers ran out */
+    uint64_t buffers_grown;     /* receive buffers added after start */
+    uint64_t rearms_receive;    /* multishot receives armed again, by cause: */
+    uint64_t rearms_no_buffers; /*   after ENOBUFS */
+    uint64_t rearms_overflow;   /*   after the kernel ended them (completion queue overflow and the like) */
+    uint64_t rearms_accept;
+    uint64_t accept_errors;     /* EMFILE and other failures of accept */
+    uint64_t accept_pauses;     /* times accepting stopped for want of a slot or a descriptor */
+    uint64_t stale;             /* completions for a slot whose generation had moved on */
+    uint64_t overflows;         /* turns that found the completion queue overflown */
+    uint64_t submit_stalls;     /* times the submission queue was full and had to be flushed */
+    uint64_t kept_bytes;        /* received while paused, kept, delivered later */
+    uint64_t wakes;             /* RING_WOKEN delivered */
+    uint64_t jobs;              /* jobs offloaded */
+};
+
+/* Valid as long as the ring. */
+const struct ring_counters *ring_counters(const struct ring *ring);
+
+/* Slots in use and slots in all, for shedding. */
+uint32_t ring_sockets(const struct ring *ring);
+uint32_t ring_sockets_max(const struct ring *ring);
+
+#endif
