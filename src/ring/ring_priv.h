@@ -34,10 +34,9 @@ struct ring_backend {
     void (*wake)(struct ring *ring); /* from any thread */
 };
 
-/* Weak: a backend that was not linked is NULL. */
-extern const struct ring_backend ring_uring_backend __attribute__((weak));
-extern const struct ring_backend ring_epoll_backend __attribute__((weak));
-extern const struct ring_backend ring_sim_backend __attribute__((weak));
+extern const struct ring_backend ring_uring_backend; /* with -During=true */
+extern const struct ring_backend ring_epoll_backend; /* with -Depoll=true */
+extern const struct ring_backend ring_sim_backend __attribute__((weak)); /* linked into tests and benches only, as a whole */
 
 /* The head of each backend's own struct. The first line is the owner's hot data; `woken` and `finished` are written by other
  * threads and have a line of their own. */

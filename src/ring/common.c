@@ -1,0 +1,110 @@
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ring/ring_priv.h"
+
+static uint64_t random_seed(void) {
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed) return seed;
+    return (uint64_t)(uintptr_t)&seed ^ (uint64_t)getpid() << 32; /* not for secrets: see ring_random */
+}
+
+int32_t ring_common_open(struct ring *ring, const struct ring_backend *backend, const struct ring_config *config,
+                         void *slots_memory, size_t slot_bytes) {
+    ring->backend = backend;
+    ring->helpers = config->helpers;
+    ring->drained = true;
+    ring->random_state = random_seed();
+    slots_init(&ring->slots, slots_memory, slot_bytes, config->sockets_max);
+    /* Blocking on purpose: a read of a non-blocking one through io_uring would say EAGAIN instead of waiting. */
+    ring->wake_fd = eventfd(0, EFD_CLOEXEC);
+    if (ring->wake_fd < 0) return -errno;
+    ring_common_turn(ring);
+    return 0;
+}
+
+void ring_common_release(struct ring *ring) {
+    if (ring->wake_fd >= 0) close(ring->wake_fd);
+    ring->wake_fd = -1;
+}
+
+void ring_common_turn(struct ring *ring) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    ring->now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    ring->wall_seconds = now.tv_sec;
+    if (atomic_load_explicit(&ring->wake_writes, memory_order_relaxed) != 0)
+        ring_count(&ring->counters.calls[RING_CALL_write], atomic_exchange(&ring->wake_writes, 0));
+}
+
+void ring_common_signal(struct ring *ring) {
+    if (atomic_exchange(&ring->signalled, true)) return;
+    uint64_t one = 1;
+    atomic_fetch_add_explicit(&ring->wake_writes, 1, memory_order_relaxed);
+    ssize_t n;
+    do
+        n = write(ring->wake_fd, &one, sizeof one);
+    while (n < 0 && errno == EINTR);
+}
+
+void ring_common_wake(struct ring *ring) {
+    atomic_store(&ring->woken, true);
+    ring_common_signal(ring);
+}
+
+void ring_job_finished(struct ring_job *job) {
+    struct ring *ring = job->home;
+    struct ring_job *head = atomic_load(&ring->finished);
+    do
+        job->next = head;
+    while (!atomic_compare_exchange_weak(&ring->finished, &head, job));
+    ring_common_signal(ring);
+}
+
+/* `signalled` goes down before anything is collected: whoever comes later writes the eventfd again, so nothing is lost. */
+void ring_common_woken(struct ring *ring) {
+    atomic_store(&ring->signalled, false);
+    struct ring_job *job = atomic_exchange(&ring->finished, NULL);
+    struct ring_job *in_order = NULL;
+    while (job != NULL) {
+        struct ring_job *older = job->next;
+        job->next = in_order;
+        in_order = job;
+        job = older;
+    }
+    if (ring->finished_now == NULL) {
+        ring->finished_now = in_order;
+        return;
+    }
+    struct ring_job *last = ring->finished_now;
+    while (last->next != NULL) last = last->next;
+    last->next = in_order;
+}
+
+bool ring_common_next(struct ring *ring, struct ring_event *out) {
+    if (ring->finished_now != NULL) {
+        struct ring_job *job = ring->finished_now;
+        ring->finished_now = job->next;
+        ring_event_set(out, RING_FINISHED, (struct ring_id){ 0 }, NULL, 0);
+        out->job = job;
+        return true;
+    }
+    if (!atomic_load_explicit(&ring->woken, memory_order_relaxed)) return false;
+    if (atomic_load_explicit(&ring->signalled, memory_order_relaxed)) return false; /* its eventfd event is to come */
+    if (!atomic_exchange(&ring->woken, false)) return false;
+    ring_count(&ring->counters.wakes, 1);
+    ring_event_set(out, RING_WOKEN, (struct ring_id){ 0 }, NULL, 0);
+    return true;
+}
+
+void ring_count_turn(struct ring *ring, uint32_t completions) {
+    uint32_t bucket = completions == 0 ? 0 : 32 - (uint32_t)__builtin_clz(completions);
+    if (bucket >= RING_BATCH_BUCKETS) bucket = RING_BATCH_BUCKETS - 1;
+    ring_count(&ring->counters.turns, 1);
+    ring_count(&ring->counters.completions, completions);
+    ring_count(&ring->counters.batches[bucket], 1);
+}
