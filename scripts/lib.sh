@@ -1,0 +1,200 @@
+# Functions that ./run and ./check share. Sourced by sh with $here, the root of the tree, set; POSIX sh.
+# shellcheck shell=sh disable=SC2154 # $here
+
+# Tools that were unpacked rather than installed (scripts/packages) come last in PATH; nginx and perf live in sbin folders.
+given_pkg_config_path=${PKG_CONFIG_PATH:-}
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$here/build/deps/tools/usr/bin:$here/build/deps/tools/usr/sbin
+export PATH
+
+# What scripts/deps unpacked earlier is there for the probes.
+for folder in "$here"/build/deps/root/usr/lib/*/pkgconfig; do
+    [ -d "$folder" ] && export PKG_CONFIG_PATH="$folder${given_pkg_config_path:+:$given_pkg_config_path}"
+done
+
+say() { printf 'ringmain: %s\n' "$*" >&2; }
+
+# Ends the script with an exit code and a reason.
+die() {
+    code=$1
+    shift
+    say "$*"
+    exit "$code"
+}
+
+cores() { getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1; }
+
+# ------------------------------------------------------------------------------------------------------ packages ----
+
+probe() { # cmd:NAME | pc:NAME[>=V] | header:PATH | fuzzer
+    what=${1#*:}
+    case $1 in
+    cmd:*) command -v "$what" > /dev/null ;;
+    pc:*'>='*) pkg-config --atleast-version="${what#*>=}" "${what%%>=*}" 2> /dev/null ;;
+    pc:*) pkg-config --exists "$what" 2> /dev/null ;;
+    header:*) echo "#include <$what>" | cc -E -o /dev/null -x c - 2> /dev/null ;;
+    fuzzer) has_fuzzer ;;
+    *) die 70 "scripts/packages: unknown probe '$1'" ;;
+    esac
+}
+
+has_fuzzer() {
+    command -v clang > /dev/null || return 1
+    ls "$(clang --print-runtime-dir)"/libclang_rt.fuzzer*.a "$(clang --print-resource-dir)"/lib/linux/libclang_rt.fuzzer*.a \
+        2> /dev/null | grep -q .
+}
+
+# Runs a command as root; fails when that is not possible. Never asks for a password without a terminal.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo > /dev/null && { sudo -n true 2> /dev/null || { [ -t 0 ] && [ -z "${CI:-}" ]; }; }; then
+        sudo "$@"
+    else
+        return 1
+    fi
+}
+
+apt_candidate() { # package: prints its version, fails when apt has none
+    version=$(LC_ALL=C apt-cache policy "$1" 2> /dev/null | sed -n 's/^ *Candidate: *//p')
+    [ -n "$version" ] && [ "$version" != '(none)' ] && echo "$version"
+}
+
+# The first of NAME[>=V]|... that apt has, new enough; "+deps" as it is; fails when there is none.
+choose_package() {
+    for choice in $(echo "$1" | tr '|' ' '); do
+        [ "$choice" = +deps ] && echo "$choice" && return 0
+        name=${choice#unpack:}
+        candidate=$(apt_candidate "${name%%>=*}") || continue
+        case $name in
+        *'>='*) dpkg --compare-versions "$candidate" ge "${name#*>=}" || continue ;;
+        esac
+        echo "${choice%%>=*}"
+        return 0
+    done
+    return 1
+}
+
+# Fetches a package and unpacks it under build/deps/tools: nothing is configured, nothing is started.
+unpack_package() {
+    tools=$here/build/deps/tools
+    mkdir -p "$tools"
+    (cd "$tools" && apt-get -q download "$1" > "$tools/apt.log" 2>&1 && dpkg-deb -x "$1"_*.deb . && rm -f "$1"_*.deb)
+}
+
+install_packages() { # names; output is shown only when it fails
+    mkdir -p "$here/build/deps"
+    log=$here/build/deps/install.log
+    say "installing: $*"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@" < /dev/null > "$log" 2>&1 ||
+        { tail -n 15 "$log" >&2; return 1; }
+}
+
+# Refreshes apt's lists, once, and only when a package that is needed is not in them.
+refresh_lists() {
+    say "refreshing apt's lists"
+    as_root apt-get -q update < /dev/null > /dev/null 2>&1 || say "apt-get update failed; going on with the lists that are there"
+}
+
+# Prints "probe package" lines of a word whose probe fails.
+missing_of() {
+    while read -r word what package; do
+        [ "$word" = "$1" ] || continue
+        probe "$what" || echo "$what $package"
+    done < "$here/scripts/packages"
+}
+
+# Sorts what is missing into $required, $optional (to install), $unpack and $unknown (apt has none).
+sort_missing() { # lines of missing_of
+    required='' optional='' unpack='' unknown=''
+    while read -r what package; do
+        [ -n "$what" ] || continue
+        wanted=${package#\?}
+        if ! choice=$(choose_package "$wanted"); then
+            [ "$wanted" = "$package" ] && unknown="$unknown $wanted"
+        elif [ "${choice#unpack:}" != "$choice" ]; then
+            unpack="$unpack ${choice#unpack:}"
+        elif [ "$choice" = +deps ]; then
+            :
+        elif [ "$wanted" = "$package" ]; then
+            required="$required $choice"
+        else
+            optional="$optional $choice"
+        fi
+    done <<LINES
+$1
+LINES
+}
+
+# Makes sure that everything a word needs is there, installing what is missing. Exits with 69 and the list if it cannot be.
+need() { # word
+    missing=$(missing_of "$1")
+    [ -n "$missing" ] || return 0
+    if ! command -v apt-get > /dev/null; then
+        needed=$(echo "$missing" | grep -v ' ?' || true)
+        [ -z "$needed" ] || die 69 "this system has no apt; install what gives:" \
+            "$(echo "$needed" | sed 's/ .*//' | tr '\n' ' ')(Debian's names are in scripts/packages)"
+        return 0
+    fi
+    sort_missing "$missing"
+    if [ -n "$unknown" ]; then
+        refresh_lists
+        sort_missing "$missing"
+        [ -z "$unknown" ] || die 69 "apt has no package for:$unknown"
+    fi
+    # shellcheck disable=SC2086 # lists of words
+    [ -z "$required" ] || install_packages $required || { refresh_lists; install_packages $required; } ||
+        die 69 "please install, as root: apt-get install$required"
+    # shellcheck disable=SC2086
+    [ -z "$optional" ] || install_packages $optional || say "going on without:$optional"
+    for package in $unpack; do
+        unpack_package "$package" || say "going on without: $package"
+    done
+}
+
+# All that building needs.
+need_core() {
+    need core
+    path=$("$here/scripts/deps") || exit $?
+    export PKG_CONFIG_PATH="$path"
+}
+
+# ------------------------------------------------------------------------------------------------------- building ----
+
+# The word of a list that is nearest to a given one; nothing when none is near. For "did you mean".
+nearest() { # given word, list
+    awk -v given="$1" -v list="$2" '
+        function min(a, b) { return a < b ? a : b }
+        function distance(a, b,   i, j, above, here, row) {
+            for (j = 0; j <= length(b); j++) row[j] = j
+            for (i = 1; i <= length(a); i++) {
+                above = row[0]; row[0] = i
+                for (j = 1; j <= length(b); j++) {
+                    here = row[j]
+                    row[j] = min(min(row[j], row[j - 1]) + 1, above + (substr(a, i, 1) != substr(b, j, 1)))
+                    above = here
+                }
+            }
+            return row[length(b)]
+        }
+        BEGIN {
+            best = 3
+            n = split(list, words, " ")
+            for (k = 1; k <= n; k++)
+                if ((d = distance(given, words[k])) < best) { best = d; word = words[k] }
+            print word
+        }'
+}
+
+# Configures a build folder if need be, again when its options changed, and compiles it.
+build() { # folder, meson options
+    folder=$1
+    shift
+    stamp=$folder/.options
+    if [ "$(cat "$stamp" 2> /dev/null)" != "$*" ] || [ ! -f "$folder/build.ninja" ]; then
+        rm -rf "$folder/meson-private" "$folder/meson-info" "$folder/build.ninja" "$stamp"
+        mkdir -p "$folder"
+        (cd "$here" && meson setup "$folder" "$@") > "$folder/setup.log" 2>&1 || { cat "$folder/setup.log" >&2; return 1; }
+        echo "$*" > "$stamp"
+    fi
+    ninja -C "$folder" > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
+}

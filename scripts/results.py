@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Counts test cases in meson's testlog.json: what cmocka, unittest or TAP say, not how many programs ran.
+
+usage: results.py TESTLOG     prints the output of what failed, then one line per test program,
+                              and last "PASSED FAILED SKIPPED"
+
+A program that says nothing of cases is one case. One that ended badly although no case failed (a crash, a leak, a timeout,
+a wrong exit code) counts as one failed case more.
+"""
+import json
+import re
+import sys
+
+CMOCKA_PASSED = re.compile(r"^\[  PASSED  \] (\d+) test\(s\)", re.M)
+CMOCKA_SKIPPED = re.compile(r"^\[  SKIPPED \] (\d+) test\(s\)", re.M)
+CMOCKA_FAILED = re.compile(r"^\[  FAILED  \] (\d+) test\(s\)", re.M)
+CMOCKA_RUN = re.compile(r"^\[==========\] (?:[\w.-]+: )?(\d+) test\(s\) run", re.M)
+UNITTEST_RUN = re.compile(r"^Ran (\d+) tests? in ", re.M)
+UNITTEST_DETAIL = re.compile(r"^(?:OK|FAILED) \((.*)\)$", re.M)
+TAP_PLAN = re.compile(r"^1\.\.\d+", re.M)
+TAP_LINE = re.compile(r"^(not )?ok\b[^\n#]*(#\s*skip)?", re.M | re.I)
+
+EXIT_SKIPPED = 77
+
+
+def total(pattern, text):
+    return sum(int(n) for n in pattern.findall(text))
+
+
+def count_unittest(text):
+    details = dict(part.split("=") for line in UNITTEST_DETAIL.findall(text) for part in line.split(", "))
+    failed = sum(int(details.get(key, 0)) for key in ("failures", "errors", "unexpected successes"))
+    skipped = int(details.get("skipped", 0))
+    return total(UNITTEST_RUN, text) - failed - skipped, failed, skipped
+
+
+def count_tap(text):
+    lines = TAP_LINE.findall(text)
+    failed = sum(1 for bad, _ in lines if bad)
+    skipped = sum(1 for bad, skip in lines if skip and not bad)
+    return len(lines) - failed - skipped, failed, skipped
+
+
+def count_cases(text):
+    """(passed, failed, skipped) that a program's output speaks of, or None."""
+    if CMOCKA_RUN.search(text):
+        return total(CMOCKA_PASSED, text), total(CMOCKA_FAILED, text), total(CMOCKA_SKIPPED, text)
+    if UNITTEST_RUN.search(text):
+        return count_unittest(text)
+    if TAP_PLAN.search(text):
+        return count_tap(text)
+    return None
+
+
+def count_test(test):
+    """(passed, failed, skipped) of one entry of testlog.json."""
+    text = (test.get("stdout") or "") + "\n" + (test.get("stderr") or "")
+    cases = count_cases(text)
+    if test.get("returncode") == EXIT_SKIPPED and not (cases and cases[1]):
+        return (0, 0, 1) if cases is None else cases
+    good = test["result"] in ("OK", "EXPECTEDFAIL")
+    if cases is None:
+        return (1, 0, 0) if good else (0, 1, 0)
+    passed, failed, skipped = cases
+    return passed, failed if good or failed else 1, skipped
+
+
+def show_failure(test, lines_max=200):
+    print(f"---- {test['name']}: {test['result']}, exit code {test.get('returncode')}")
+    for stream in ("stdout", "stderr"):
+        lines = (test.get(stream) or "").splitlines()
+        if len(lines) > lines_max:
+            print(f"({len(lines) - lines_max} lines of {stream} left out; they are in the log)")
+        print("\n".join(lines[-lines_max:]))
+
+
+def main(path):
+    with open(path, encoding="utf-8") as log:
+        tests = [json.loads(line) for line in log if line.strip()]
+    sums = [0, 0, 0]
+    rows = []
+    for test in tests:
+        counts = count_test(test)
+        sums = [a + b for a, b in zip(sums, counts)]
+        rows.append(f"  {test['name']:<40} {counts[0]:5} passed {counts[1]:3} failed {counts[2]:3} skipped"
+                    f" {test.get('duration', 0):7.1f} s")
+        if counts[1]:
+            show_failure(test)
+    print("\n".join(rows))
+    print(*sums)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
