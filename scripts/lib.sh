@@ -110,7 +110,7 @@ sort_missing() { # lines of missing_of
         [ -n "$what" ] || continue
         wanted=${package#\?}
         if ! choice=$(choose_package "$wanted"); then
-            [ "$wanted" = "$package" ] && unknown="$unknown $wanted"
+            [ "$wanted" != "$package" ] || unknown="$unknown $wanted"
         elif [ "${choice#unpack:}" != "$choice" ]; then
             unpack="$unpack ${choice#unpack:}"
         elif [ "$choice" = +deps ]; then

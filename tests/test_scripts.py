@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""The shell scripts, in a tree of their own with stand-ins for apt, dpkg, pkg-config and sudo: nothing is installed or fetched.
+
+The stand-ins write their arguments to a log; what they know comes from files beside it."""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PACKAGES = """
+core     cmd:present-tool   present
+core     cmd:missing-tool   missing-old|missing-new
+core     pc:newlib>=2.9     newlib-dev>=2.9|+deps
+extra    cmd:missing-tool   ?unpack:daemon
+extra    cmd:other-tool     ?optional
+broken   cmd:missing-tool   nowhere
+"""
+
+STAND_INS = {
+    "apt-cache": 'echo "$2:"; echo "  Candidate: $(sed -n "s/^$2 //p" "$FAKES/candidates" | grep . || echo "(none)")"',
+    "apt-get": 'echo "apt-get $*" >> "$FAKES/log"; for a in "$@"; do p=$c; c=$a; [ "$p" != -c ] || cp "$a" "$FAKES/conf"; done\n'
+               'case "$*" in *download*) touch liburing-dev_2.9_amd64.deb; [ ! -f "$FAKES/offline" ];; esac',
+    "dpkg": 'case $1 in --print-architecture) echo amd64;; *) [ "$(printf "%s\\n%s\\n" "$2" "$4" | sort -V | head -n 1)" = "$4" ];; esac',
+    "dpkg-deb": 'mkdir -p "$3/usr/lib/x/pkgconfig" "$3/usr/include/liburing"\n'
+                'printf "prefix=/usr\\nincludedir=/usr/include\\nlibdir=/usr/lib/x\\n" > "$3/usr/lib/x/pkgconfig/liburing.pc"\n'
+                'printf "#include <linux/blkdev.h>\\n" > "$3/usr/include/liburing/compat.h"\n'
+                'touch "$3/usr/lib/x/liburing.a" "$3/usr/lib/x/liburing.so"',
+    # The one version that is asked for is 2.9: found only in a folder that dpkg-deb's stand-in made.
+    "pkg-config": '[ -n "$PKG_CONFIG_PATH" ] && [ -f "${PKG_CONFIG_PATH%%:*}/liburing.pc" ]',
+    "sudo": 'echo "sudo $*" >> "$FAKES/log"; exit 1',
+    "present-tool": ":",
+}
+
+SOURCES = """\
+Types: deb
+# a comment
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main contrib
+Signed-By: /usr/share/keyrings/some.gpg
+
+Types: deb
+URIs: http://disabled.example/debian
+Suites: bookworm
+Components: main
+Enabled: no
+
+Types: deb
+URIs: http://other.example/debian
+Suites: elsewhere
+Components: main
+"""
+
+LIST = """\
+# deb http://comment.example bookworm main
+deb [arch=amd64 signed-by=/k.gpg] http://options.example/debian bookworm main contrib
+deb-src http://source.example/debian bookworm main
+deb http://security.example/debian bookworm-security main
+deb http://nomain.example/debian bookworm contrib
+"""
+
+
+class Scripts(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tree = Path(folder.name) / "tree"
+        self.fakes = Path(folder.name) / "fakes"
+        self.etc = Path(folder.name) / "etc"
+        shutil.copytree(ROOT / "scripts", self.tree / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("run", "check"):
+            shutil.copy(ROOT / name, self.tree / name)
+        (self.fakes / "bin").mkdir(parents=True)
+        for name, body in STAND_INS.items():
+            self.stand_in(name, body)
+        (self.fakes / "log").write_text("")
+        (self.fakes / "candidates").write_text("missing-new 1.0\nnewlib-dev 2.3\noptional 1.0\ndaemon 1.0\n")
+        (self.tree / "scripts/packages").write_text(PACKAGES)
+        self.environment = {"PATH": f"{self.fakes}/bin:{os.environ['PATH']}", "FAKES": str(self.fakes), "CI": "true"}
+
+    def stand_in(self, name, body):
+        path = self.fakes / "bin" / name
+        path.write_text("#!/bin/sh\n" + body + "\n")
+        path.chmod(0o755)
+
+    def sh(self, *command, **variables):
+        return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+                              env={**self.environment, **variables}, cwd=self.tree)
+
+    def lib(self, commands):
+        return self.sh("sh", "-euc", f"here={self.tree}; . scripts/lib.sh\n{commands}")
+
+    def log(self):
+        return (self.fakes / "log").read_text()
+
+    # ------------------------------------------------------------------------------------------------- words ----
+
+    def test_unknown_word_names_the_nearest(self):
+        done = self.sh("./run", "stup")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("did you mean 'setup'?", done.stderr)
+
+    def test_unknown_word_far_from_all(self):
+        done = self.sh("./run", "xyzzyxyzzy")
+        self.assertEqual(done.returncode, 2)
+        self.assertNotIn("did you mean", done.stderr)
+
+    def test_unknown_argument_of_check(self):
+        done = self.sh("./check", "--lonk")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("did you mean '--long'?", done.stderr)
+
+    def test_help_needs_nothing(self):
+        for name in ("./run", "./check"):
+            with self.subTest(name):
+                done = self.sh(name, "--help")
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertTrue(done.stdout.startswith("usage: " + name))
+        self.assertEqual(self.log(), "")
+
+    # ---------------------------------------------------------------------------------------------- packages ----
+
+    def test_installs_only_what_is_missing(self):
+        done = self.lib("as_root() { \"$@\"; }; need core")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.log(), "apt-get -q -y --no-install-recommends install missing-new\n")
+
+    def test_optional_that_apt_has_not(self):
+        (self.fakes / "candidates").write_text("")
+        done = self.lib("need extra")
+        self.assertEqual((done.returncode, self.log()), (0, ""), done.stderr)
+
+    def test_installs_nothing_twice(self):
+        self.stand_in("missing-tool", ":")
+        self.stand_in("other-tool", ":")
+        done = self.lib("need extra; need broken")
+        self.assertEqual((done.returncode, self.log()), (0, ""), done.stderr)
+
+    def test_new_enough_library_is_installed(self):
+        (self.fakes / "candidates").write_text("missing-old 1.0\nnewlib-dev 2.10-1\n")
+        self.lib("as_root() { \"$@\"; }; need core")
+        self.assertEqual(self.log(), "apt-get -q -y --no-install-recommends install missing-old newlib-dev\n")
+
+    def test_without_root_says_what_to_install(self):
+        done = self.lib("id() { echo 1000; }; need core")
+        self.assertEqual(done.returncode, 69)
+        self.assertIn("please install, as root: apt-get install missing-new", done.stderr)
+
+    def test_package_that_apt_has_not(self):
+        done = self.lib("as_root() { \"$@\"; }; need broken")
+        self.assertEqual(done.returncode, 69)
+        self.assertIn("no package for: nowhere", done.stderr)
+        self.assertEqual(self.log(), "apt-get -q update\n")
+
+    def test_optional_and_unpacked(self):
+        done = self.lib("id() { echo 1000; }; need extra")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("going on without: optional", done.stderr)
+        self.assertIn("apt-get -q download daemon", self.log())
+        self.assertNotIn("install daemon", self.log())
+
+    # -------------------------------------------------------------------------------------------------- deps ----
+
+    def deps(self, **variables):
+        (self.etc / "apt/sources.list.d").mkdir(parents=True, exist_ok=True)
+        (self.etc / "apt/sources.list.d/debian.sources").write_text(SOURCES)
+        (self.etc / "apt/sources.list.d/more.list").write_text(LIST)
+        (self.etc / "os-release").write_text(variables.pop("release", "ID=debian\nVERSION_CODENAME=bookworm\n"))
+        script = (ROOT / "scripts/deps").read_text().replace("/etc/apt/", f"{self.etc}/apt/")
+        script = script.replace("/etc/os-release", f"{self.etc}/os-release").replace('    rm -rf "$apt"\n', "")
+        (self.tree / "scripts/deps").write_text(script)
+        return self.sh("sh", "scripts/deps", **variables)
+
+    def sources(self):
+        return "".join(p.read_text() for p in sorted((self.tree / "build/deps/apt/etc/sources.d").iterdir()))
+
+    def test_deps_fetches_once(self):
+        path = f"{self.tree}/build/deps/root/usr/lib/x/pkgconfig"
+        for _ in range(2):
+            done = self.deps()
+            self.assertEqual((done.returncode, done.stdout.splitlines()[-1:]), (0, [path]), done.stderr)
+        self.assertEqual(self.log().count("download liburing-dev"), 1)
+
+    def test_deps_keeps_the_given_path(self):
+        done = self.deps(PKG_CONFIG_PATH="/given")
+        self.assertTrue(done.stdout.endswith("/usr/lib/x/pkgconfig:/given\n"), done.stdout)
+
+    def test_deps_derives_its_sources(self):
+        self.deps()
+        self.assertEqual(self.sources(),
+                         "URIs: http://mirror.example/debian\nSigned-By: /usr/share/keyrings/some.gpg\n"
+                         "Types: deb\nSuites: trixie\nComponents: main\n\n"
+                         "deb [arch=amd64 signed-by=/k.gpg] http://options.example/debian trixie main\n")
+
+    def test_deps_touches_no_system_folder(self):
+        self.deps()
+        conf = (self.fakes / "conf").read_text()
+        for line in conf.splitlines():
+            if line.startswith("Dir::"):
+                value = line.split('"')[1]
+                self.assertTrue(value in ("", "/dev/null") or value.startswith(f"{self.tree}/build/deps/apt/"), line)
+        for key in ("Dir::State", "Dir::Cache", "Dir::Etc::SourceList", "Dir::Etc::SourceParts", "Dir::Etc::Preferences"):
+            self.assertIn(key + " ", conf)
+
+    def test_deps_unpacks_what_can_be_moved_and_linked_statically(self):
+        self.deps()
+        root = self.tree / "build/deps/root/usr"
+        self.assertEqual((root / "lib/x/pkgconfig/liburing.pc").read_text(),
+                         "prefix=${pcfiledir}/../../..\nincludedir=${prefix}/include\nlibdir=${prefix}/lib/x\n")
+        self.assertEqual(sorted(p.name for p in (root / "lib/x").glob("liburing*")), ["liburing.a"])
+        self.assertIn("__has_include(<linux/blkdev.h>)", (root / "include/liburing/compat.h").read_text())
+
+    def test_deps_offline(self):
+        (self.fakes / "offline").write_text("")
+        done = self.deps()
+        self.assertEqual((done.returncode, done.stdout), (69, ""))
+        self.assertIn("liburing-dev", done.stderr)
+
+    def test_deps_on_another_system(self):
+        done = self.deps(release="ID=other\n")
+        self.assertEqual(done.returncode, 69)
+        self.assertIn("this system (other)", done.stderr)
+        self.assertEqual(self.log(), "")
+
+
+if __name__ == "__main__":
+    unittest.main()
