@@ -16,9 +16,9 @@ struct sim_end;
 enum sim_timer_kind {
     SIM_ARRIVE, /* end: something that travels towards it is there */
     SIM_SEND,   /* end: its send goes on, or is done */
-    SIM_LIFE,   /* end: its connect is answered; its CLOSED is due */
-    SIM_JOB,    /* ring: a job has run */
-    SIM_ACCEPT, /* listener slot: accepting may be tried again; its CLOSED is due */
+    SIM_ANSWER, /* client's end: its connect is answered */
+    SIM_JOB,    /* ring: a job runs */
+    SIM_SLOT,   /* slot: its CLOSED is due, or (a listener) accepting may be tried again */
 };
 
 /* Embedded in its owner. Invariant: position == 0 <=> not armed; else world->heap[position] is this timer. */
@@ -64,7 +64,7 @@ struct sim_end {
     struct sim_end *next; /* in a backlog, or in the list of free pairs (client's end) */
     struct sim_inbox in;
     struct ring_address local, remote;
-    struct sim_timer arrive, send, life;
+    struct sim_timer arrive, send, answer;
 };
 
 /* The end at the other side. */
@@ -88,9 +88,15 @@ void sim_net_close(struct sim_world *world, struct sim_end *end, bool reset);
 /* Some room was made in `end`'s inbox (or it is gone): a sender that waits for it goes on. */
 void sim_net_room(struct sim_world *world, struct sim_end *end);
 
-/* A timer of kind ARRIVE, SEND or LIFE of `end` has fired. */
+/* A timer of kind ARRIVE or ANSWER of `end` has fired. */
 void sim_net_arrived(struct sim_world *world, struct sim_end *end);
 void sim_net_answer(struct sim_world *world, struct sim_end *end);
+
+/* The first of a listener's backlog, SIM_END_OPEN; the backlog is not empty. */
+struct sim_end *sim_net_accept(struct sim_slot *listener);
+
+/* The listener is on the world's list no longer; who waited in its backlog is reset. */
+void sim_net_unlisten(struct sim_world *world, struct sim_slot *listener);
 
 bool sim_net_address_in_use(const struct sim_world *world, const struct ring_address *address, bool reuse_port);
 void sim_net_bind_free_port(struct sim_world *world, struct ring_address *address);
@@ -99,7 +105,12 @@ void sim_net_bind_free_port(struct sim_world *world, struct ring_address *addres
 
 enum { SIM_LIST_NONE, SIM_LIST_READY };
 
-enum sim_send_state { SIM_IDLE, SIM_MOVING, SIM_MOVED };
+enum sim_send_state {
+    SIM_IDLE,
+    SIM_MOVING, /* bytes are left to write */
+    SIM_MOVED,  /* all written; SENT is late */
+    SIM_DUE,    /* SENT is an event now */
+};
 
 /* A slot of a ring. Which part is in use: head.kind. */
 struct sim_slot {
@@ -119,7 +130,6 @@ struct sim_slot {
     bool send_blocked; /* waits for room at the other end */
     bool send_again;   /* needed more than one try */
     bool send_quiet;
-    bool sent_due;
     int32_t send_result;
     const struct iovec *segments;
     uint32_t segments_left;
@@ -148,13 +158,19 @@ struct sim_slot {
 /* Puts the slot on its ring's list when an event of it is due and it is not there yet. */
 void sim_slot_refresh(struct sim_slot *slot);
 
-/* The slot's send goes on, after a delay when `later`. */
-void sim_slot_send_on(struct sim_slot *slot, bool later);
-/* The timer's part of it. */
+/* The slot's send makes a step: some bytes move, or SENT is due. Also what its SIM_SEND timer does. */
 void sim_slot_send_step(struct sim_slot *slot);
+
+/* The connection is dead: a send that has bytes left ends with `result`. */
 void sim_slot_send_failed(struct sim_slot *slot, int32_t result);
-void sim_slot_closed(struct sim_slot *slot);
+
 void sim_slot_connected(struct sim_slot *slot, int32_t result);
+
+/* A timer of kind SIM_SLOT has fired. */
+void sim_slot_timer(struct sim_slot *slot);
+
+/* Bits of enum ring_ready that have just become true for a watch's descriptor. */
+void sim_slot_edge(struct sim_slot *watch, uint32_t edges);
 
 /* -------------------------------------------------------------------------------------------------------- world ---- */
 
@@ -164,15 +180,14 @@ struct sim_ring {
     struct sim_ring *next; /* in world->rings */
     struct slab slab;
     struct slot_list ready;
-    uint32_t turn_left;   /* events that this turn may still deliver from `ready` */
+    uint32_t turn_left;   /* slots of `ready` that belong to this turn */
+    uint32_t turn_events; /* delivered in this turn */
     uint64_t deadline_ns; /* as given last; RING_NO_DEADLINE: none, or answered */
     char *buffers;
     uint32_t buffer_bytes, buffers_count;
     uint32_t buffers_used;       /* in this turn */
     struct ring_job *jobs;       /* handed over, not run: oldest first */
-    struct ring_job *jobs_tail;
     uint32_t jobs_count;
-    struct ring_job *done_tail;  /* of common.finished_now */
     struct sim_timer job_timer;
     uint32_t number; /* in the order of opening, for the trace */
 };
@@ -188,8 +203,7 @@ struct sim_world {
     uint32_t heap_count, heap_max;
     struct sim_end *ends; /* 2 * connections_max */
     struct sim_end *free_pairs;
-    char *inboxes;
-    size_t inboxes_bytes;
+    struct slab inboxes;
     uint32_t inbox_bytes; /* of one: sndbuf_bytes and RING_RECEIVE_BYTES_MAX for kept ones */
     struct sim_ring *rings;
     uint32_t rings_opened;
@@ -219,6 +233,9 @@ bool sim_chance(struct sim_world *world, uint32_t ppm);
 uint64_t sim_below(struct sim_world *world, uint64_t n);
 /* 0 .. max; draws nothing when max is 0. */
 uint64_t sim_delay(struct sim_world *world, uint64_t max);
+
+/* What holds for a fake descriptor; NULL when `fd` is none of this world. */
+uint32_t *sim_ready_of(struct sim_world *world, int fd);
 
 void sim_trace_event(struct sim_ring *ring, const struct ring_event *event);
 
