@@ -182,6 +182,8 @@ struct http_conn {
     uint8_t state;                 /* enum in conn.c */
     uint8_t head_state;            /* where the resumable parser stands */
     bool closing;                  /* no more requests will be read; output ends the connection */
+    bool hold;                     /* the caller's, false at first: begin no further request, say FULL instead (its output
+                                      is above its mark); http only reads it */
 };
 
 enum http_event {
@@ -189,8 +191,8 @@ enum http_event {
     HTTP_READY,  /* *x: run its handler, then http_exchange_finish or http_exchange_park */
     HTTP_STREAM, /* *x: the head of a request whose body is streamed: pieces follow */
     HTTP_PIECE,  /* *x, *piece: the next bytes of its body, borrowed as the input is */
-    HTTP_FULL,   /* limits.pipeline reached, or no exchange free while some are unfinished: the rest of the input was taken
-                    into the carry; call again, with an empty input, when one has finished. Don't feed before that */
+    HTTP_FULL,   /* limits.pipeline reached, conn->hold is set, or no exchange free while some are unfinished: the rest of the
+                    input was taken into the carry; call again, with an empty input, when that has changed. Don't feed before */
     HTTP_ENDED,  /* no more is read from this connection: the rest of the input is dropped */
 };
 
