@@ -1,0 +1,153 @@
+/* include/ringmain.h, but for JSON and the figures: a thin layer over http's exchange. */
+#include "mem/assert.h"
+#include "server/exchange.h"
+#include "server/worker.h"
+
+const char *rm_version(void) {
+    return RM_VERSION;
+}
+
+/* --------------------------------------------------------------------------------------------------- the request ---- */
+
+struct span rm_method(const struct rm_exchange *x) {
+    return http_span(&x->http.request, x->http.request.method_text);
+}
+
+struct span rm_path(const struct rm_exchange *x) {
+    return http_span(&x->http.request, x->http.request.path);
+}
+
+struct span rm_query_string(const struct rm_exchange *x) {
+    return http_span(&x->http.request, x->http.request.query);
+}
+
+bool rm_header(const struct rm_exchange *x, const char *name, struct span *value) {
+    return http_request_field(&x->http.request, span_text(name), value);
+}
+
+struct span rm_param(const struct rm_exchange *x, const char *name) {
+    int i = http_route_param(x->http.route, span_text(name));
+    if (i < 0 || i >= x->http.request.param_count) {
+        return span_of(NULL, 0);
+    }
+    return http_span(&x->http.request, x->http.request.params[i]);
+}
+
+/* The bytes of `text` up to `end` or its own end. */
+static struct span until(struct span text, char end) {
+    const char *found = text.len == 0 ? NULL : memchr(text.data, end, text.len);
+    return found == NULL ? text : span_first(text, (size_t)(found - text.data));
+}
+
+bool rm_query_next(const struct rm_exchange *x, size_t *cursor, struct span *name, struct span *value) {
+    struct span query = rm_query_string(x);
+    while (*cursor < query.len) {
+        struct span pair = until(span_from(query, *cursor), '&');
+        *cursor += pair.len + 1;
+        if (pair.len > 0) {
+            *name = until(pair, '=');
+            *value = span_from(pair, name->len + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool rm_query_value(const struct rm_exchange *x, const char *name, struct span *value) {
+    struct span wanted = span_text(name);
+    struct span key, text;
+    for (size_t cursor = 0; rm_query_next(x, &cursor, &key, &text);) {
+        if (span_equal(key, wanted)) {
+            *value = text;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool rm_int(struct span text, int64_t *out) {
+    return span_i64(text, out);
+}
+
+struct span rm_body(const struct rm_exchange *x) {
+    return x->http.body;
+}
+
+uint64_t rm_body_received(const struct rm_exchange *x) {
+    return x->http.body_received;
+}
+
+void *rm_alloc(struct rm_exchange *x, size_t bytes) {
+    void *memory = arena_take(&x->http.workspace, bytes);
+    if (memory == NULL) {
+        http_response_fail(&x->http, 500);
+        return NULL;
+    }
+    return memset(memory, 0, bytes);
+}
+
+void rm_set_state(struct rm_exchange *x, void *state) {
+    x->state = state;
+}
+
+void *rm_state(const struct rm_exchange *x) {
+    return x->state;
+}
+
+/* -------------------------------------------------------------------------------------------------- the response ---- */
+
+enum rm_step rm_bytes(struct rm_exchange *x, int status, const char *content_type, struct span body) {
+    http_response_whole(&x->http, status, span_text(content_type), body);
+    return RM_DONE;
+}
+
+enum rm_step rm_text(struct rm_exchange *x, int status, const char *text) {
+    http_response_whole(&x->http, status, SPAN("text/plain"), span_text(text));
+    return RM_DONE;
+}
+
+enum rm_step rm_status(struct rm_exchange *x, int status) {
+    http_response_whole(&x->http, status, span_of(NULL, 0), span_of(NULL, 0));
+    return RM_DONE;
+}
+
+void rm_set_header(struct rm_exchange *x, const char *name, struct span value) {
+    http_response_field(&x->http, span_text(name), value);
+}
+
+void rm_begin(struct rm_exchange *x, int status, const char *content_type) {
+    x->json_depth = 0;
+    x->json_filled = 0;
+    http_response_begin(&x->http, status, span_text(content_type));
+}
+
+void rm_write(struct rm_exchange *x, struct span bytes) {
+    http_response_write(&x->http, bytes);
+}
+
+/* ------------------------------------------------------------------------------------------------ park and resume ---- */
+
+void rm_then(struct rm_exchange *x, rm_handler_fn *next) {
+    x->next = next;
+}
+
+void rm_sleep(struct rm_exchange *x, uint64_t ns) {
+    struct worker *worker = worker_of(x->http.shared);
+    struct wait *wait = pool_take(&worker->pools[PLAN_WAITS]);
+    if (wait == NULL) {
+        x->shed = true;
+        http_response_fail(&x->http, 503);
+        return;
+    }
+    uint64_t at_ns;
+    if (__builtin_add_overflow(worker->now_ns + 1, ns, &at_ns)) { /* + 1: not within the turn that it is asked for */
+        at_ns = UINT64_MAX;
+    }
+    *wait = (struct wait){ .timer = { .kind = TIMER_WAIT }, .x = x };
+    timers_set(&worker->timers, &wait->timer, at_ns);
+    x->waits++;
+}
+
+bool rm_gone(const struct rm_exchange *x) {
+    return x->http.conn == NULL;
+}

@@ -1,0 +1,68 @@
+/* The command line: one table of flags, each with its environment variable, default, reader and help line. Precedence is
+ * default < environment < flag. A usage error names the flag and suggests the nearest one.
+ *
+ * Depends on: ring.h (addresses, backends, tuning), http.h (limits), ringmain.h (the application's own options). Main thread,
+ * before any other starts; read-only afterwards. */
+#ifndef RM_SERVER_CONFIG_H
+#define RM_SERVER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "http/http.h"
+#include "ring/ring.h"
+#include "ringmain.h"
+#include "server/log.h"
+
+/* Exit codes: sysexits.h has the last three. */
+enum config_exit { EXIT_FINE = 0, EXIT_USAGE = 2, EXIT_UNAVAILABLE = 69, EXIT_INTERNAL = 70, EXIT_CONFIG = 78 };
+
+enum {
+    CONFIG_LISTEN_MAX = 16,
+    CONFIG_WORKERS_MAX = 256,
+    CONFIG_CONNECTIONS_DEFAULT = 16384, /* at most, when NOFILE allows more */
+    CONFIG_FILES_RESERVE = 64,          /* descriptors that are not connections: process */
+    CONFIG_FILES_PER_WORKER = 8,        /* and per worker */
+    CONFIG_WHY_BYTES = 512,
+};
+
+enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_PLAN };
+
+/* What was asked for. Invariant after config_read: workers >= 1; max_connections >= workers; listen_count >= 1. */
+struct config {
+    enum config_action action;
+    struct ring_address listen[CONFIG_LISTEN_MAX];
+    uint32_t listen_count;
+    uint32_t workers;         /* 0 until config_resolve: one per CPU of the mask */
+    uint32_t max_connections; /* of the process; 0 until config_resolve: from NOFILE */
+    enum ring_choice io;
+    struct ring_tuning tuning;
+    struct http_limits limits;
+    uint32_t body_buffers; /* per worker */
+    uint64_t output_bytes; /* per connection: above it nothing more is read from it */
+    uint64_t header_timeout_ns, body_timeout_ns, write_timeout_ns, idle_timeout_ns, drain_timeout_ns;
+    enum log_level log_level;
+};
+
+/* All defaults; workers and max_connections are left to config_resolve. */
+void config_default(struct config *config);
+
+/* Reads the environment, then the command line. EXIT_FINE, or EXIT_USAGE with `why` (which names the flag). The options of
+ * the application are written through their `value` pointers; they keep the texts. */
+[[gnu::warn_unused_result]] int config_read(struct config *config, int argc, char **argv, const struct rm_app *app,
+                                            char why[static CONFIG_WHY_BYTES]);
+
+/* Fills in what depends on the machine: `cpus` in the affinity mask, `files` descriptors that the process may have. EXIT_FINE
+ * or EXIT_CONFIG with `why`, when the connections asked for need more descriptors. */
+[[gnu::warn_unused_result]] int config_resolve(struct config *config, uint32_t cpus, uint64_t files,
+                                               char why[static CONFIG_WHY_BYTES]);
+
+/* Connections that one worker has slots for: its share of the process's and half as much again, because the kernel spreads
+ * connections over listeners by hash. */
+uint32_t config_connections_per_worker(const struct config *config);
+
+/* --help and --version, on stdout. */
+void config_print_help(const struct rm_app *app);
+void config_print_version(void);
+
+#endif

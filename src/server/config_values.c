@@ -1,0 +1,73 @@
+#include "server/config_values.h"
+
+#include <string.h>
+
+#include "mem/span.h"
+
+struct unit {
+    const char *suffix;
+    uint64_t factor;
+};
+
+static const struct unit durations[] = {
+    { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { "m", 60000000000 }, { NULL, 0 },
+};
+static const struct unit sizes[] = { { "", 1 }, { "K", 1024 }, { "M", 1 << 20 }, { "G", 1 << 30 }, { NULL, 0 } };
+
+static bool scaled(const char *text, const struct unit *units, uint64_t *out) {
+    size_t digits = strspn(text, "0123456789");
+    uint64_t number;
+    if (!span_u64(span_of(text, digits), &number)) {
+        return false;
+    }
+    for (const struct unit *unit = units; unit->suffix != NULL; unit++) {
+        if (strcmp(text + digits, unit->suffix) == 0) {
+            return !__builtin_mul_overflow(number, unit->factor, out);
+        }
+    }
+    return false;
+}
+
+bool config_duration(const char *text, uint64_t *ns) {
+    if (strcmp(text, "0") == 0) {
+        *ns = 0;
+        return true;
+    }
+    return scaled(text, durations, ns);
+}
+
+bool config_size(const char *text, uint64_t *bytes) {
+    return scaled(text, sizes, bytes);
+}
+
+bool config_number(const char *text, uint64_t *out) {
+    return span_u64(span_text(text), out);
+}
+
+enum { WORD_BYTES = 64 };
+
+static unsigned least(unsigned a, unsigned b, unsigned c) {
+    unsigned ab = a < b ? a : b;
+    return ab < c ? ab : c;
+}
+
+unsigned config_distance(const char *a, const char *b) {
+    size_t n = strlen(b);
+    if (strlen(a) > WORD_BYTES || n > WORD_BYTES) {
+        return WORD_BYTES;
+    }
+    unsigned row[WORD_BYTES + 1];
+    for (unsigned j = 0; j <= n; j++) {
+        row[j] = j;
+    }
+    for (unsigned i = 1; a[i - 1] != '\0'; i++) {
+        unsigned corner = row[0]; /* the row above, one to the left */
+        row[0] = i;
+        for (unsigned j = 1; j <= n; j++) {
+            unsigned above = row[j];
+            row[j] = least(above + 1, row[j - 1] + 1, corner + (a[i - 1] != b[j - 1]));
+            corner = above;
+        }
+    }
+    return row[n];
+}

@@ -1,0 +1,347 @@
+#include "server/conn.h"
+
+#include "mem/assert.h"
+#include "server/exchange.h"
+#include "server/worker.h"
+
+static void pace(struct conn_state *conn);
+static void settle(struct conn_state *conn);
+
+/* The only place that changes the phase. */
+static void enter(struct conn_state *conn, enum conn_phase phase) {
+    rm_assert(phase > (enum conn_phase)conn->phase); /* there is no way back */
+    conn->phase = (uint8_t)phase;
+}
+
+static const struct config *config_of(const struct conn_state *conn) {
+    return conn->worker->server->config;
+}
+
+/* ------------------------------------------------------------------------------------------------------ the end ---- */
+
+/* Gives up what http holds and closes the socket. The slot stays taken until RING_CLOSED. */
+static void end(struct conn_state *conn, bool hard) {
+    enter(conn, CONN_CLOSING);
+    conn->full = false;
+    conn->streaming = false;
+    timers_cancel(&conn->worker->timers, &conn->timer);
+    http_conn_release(&conn->http);
+    stream_close(&conn->stream, hard);
+}
+
+static void arm(struct conn_state *conn);
+
+/* All is sent. A client that may be sending still would get a reset instead of the answer: its bytes are dropped for a while. */
+static void leave(struct conn_state *conn) {
+    if (!conn->linger || conn->peer_ended) {
+        end(conn, false);
+        return;
+    }
+    enter(conn, CONN_LINGER);
+    counter_add(&conn->worker->figures.lingered, 1);
+    ring_shutdown_write(conn->worker->ring, conn->stream.id);
+    stream_receive(&conn->stream, STREAM_FREE);
+    conn->read_deadline_ns = conn->worker->now_ns + CONN_LINGER_MS * NS_PER_MS;
+    conn->send_deadline_ns = 0;
+    arm(conn);
+}
+
+/* Bytes after the last request that is answered. */
+static void drop_input(struct conn_state *conn, size_t bytes) {
+    conn->linger = true;
+    if (bytes < conn->linger_left) {
+        conn->linger_left -= (uint32_t)bytes;
+    } else if (conn->phase == CONN_LINGER) {
+        end(conn, false);
+    } else {
+        stream_receive(&conn->stream, STREAM_STOP);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------- deadlines ---- */
+
+/* The one in effect, 0 for none: output that the client does not take comes first. */
+static uint64_t deadline(const struct conn_state *conn) {
+    return conn->send_deadline_ns != 0 ? conn->send_deadline_ns : conn->read_deadline_ns;
+}
+
+/* The timer may be early, never late by more than the grid. */
+static void arm(struct conn_state *conn) {
+    uint64_t at_ns = deadline(conn);
+    if (at_ns != 0 && (!timer_armed(&conn->timer) || conn->timer.at_ns > at_ns + TIMERS_GRID_NS)) {
+        timers_set(&conn->worker->timers, &conn->timer, timers_coarse(at_ns));
+    }
+}
+
+static void set_read_deadline(struct conn_state *conn) {
+    const struct config *config = config_of(conn);
+    uint64_t now_ns = conn->worker->now_ns;
+    enum http_phase phase = http_conn_phase(&conn->http);
+    switch (phase) {
+    case HTTP_PHASE_IDLE: conn->read_deadline_ns = now_ns + config->idle_timeout_ns; break;
+    case HTTP_PHASE_HEAD: /* of one head, however many pieces it comes in */
+        if (conn->waiting != HTTP_PHASE_HEAD) {
+            conn->read_deadline_ns = now_ns + config->header_timeout_ns;
+        }
+        break;
+    case HTTP_PHASE_BODY: conn->read_deadline_ns = now_ns + config->body_timeout_ns; break;
+    case HTTP_PHASE_BUSY: conn->read_deadline_ns = 0; break;
+    }
+    conn->waiting = (uint8_t)phase;
+}
+
+static void set_deadlines(struct conn_state *conn) {
+    set_read_deadline(conn);
+    if (stream_pending(&conn->stream) == 0) {
+        conn->send_deadline_ns = 0;
+    } else if (conn->send_deadline_ns == 0) {
+        conn->send_deadline_ns = conn->worker->now_ns + config_of(conn)->write_timeout_ns;
+    }
+    arm(conn);
+}
+
+enum { TIMEOUT_SEND = 3 }; /* worker_figures.timeouts */
+
+static void expire_read(struct conn_state *conn) {
+    counter_add(&conn->worker->figures.timeouts[conn->waiting], 1);
+    if (conn->waiting == HTTP_PHASE_IDLE) {
+        end(conn, false);
+        return;
+    }
+    conn->linger = true;
+    http_conn_refuse(&conn->http, 408);
+    settle(conn);
+}
+
+static void expire(struct conn_state *conn) {
+    if (conn->phase == CONN_LINGER) {
+        end(conn, false);
+    } else if (conn->send_deadline_ns != 0) {
+        counter_add(&conn->worker->figures.timeouts[TIMEOUT_SEND], 1);
+        end(conn, true);
+    } else {
+        expire_read(conn);
+    }
+}
+
+void conn_timer(struct conn_state *conn) {
+    rm_assert(conn->phase != CONN_CLOSING);
+    uint64_t at_ns = deadline(conn);
+    if (at_ns == 0) {
+        return; /* its handlers are at work; set_deadlines arms it again */
+    }
+    if (at_ns > conn->worker->now_ns) {
+        timers_set(&conn->worker->timers, &conn->timer, timers_coarse(at_ns));
+        return;
+    }
+    expire(conn);
+}
+
+/* -------------------------------------------------------------------------------------------------------- input ---- */
+
+static bool output_high(const struct conn_state *conn) {
+    return stream_pending(&conn->stream) > config_of(conn)->output_bytes;
+}
+
+/* Reads no faster than the connection can answer. */
+static void pace(struct conn_state *conn) {
+    if (conn->peer_ended) {
+        return;
+    }
+    bool high = output_high(conn);
+    conn->stream.loud = high;
+    if (conn->full || high) {
+        stream_receive(&conn->stream, STREAM_STOP);
+    } else {
+        stream_receive(&conn->stream, conn->streaming ? STREAM_ONE : STREAM_FREE);
+    }
+}
+
+static bool drained(const struct conn_state *conn) {
+    return conn->worker->life == WORKER_DRAINING && stream_pending(&conn->stream) == 0 && !conn->full
+           && http_conn_phase(&conn->http) == HTTP_PHASE_IDLE;
+}
+
+/* After anything has happened to an open connection: what is it waiting for now? */
+static void settle(struct conn_state *conn) {
+    rm_assert(conn->phase == CONN_OPEN);
+    if (conn->peer_ended && !conn->told_end && !conn->full) {
+        conn->told_end = true;
+        conn->streaming = false;
+        http_conn_end(&conn->http);
+    }
+    bool done = http_conn_done(&conn->http);
+    if ((done && stream_pending(&conn->stream) == 0) || drained(conn)) {
+        enter(conn, CONN_FLUSH);
+        leave(conn);
+        return;
+    }
+    if (done) {
+        enter(conn, CONN_FLUSH);
+        conn->stream.loud = true;
+    } else {
+        pace(conn);
+    }
+    stream_touch(&conn->stream);
+    set_deadlines(conn);
+}
+
+static void take_piece(struct conn_state *conn, struct http_exchange *x, struct span piece) {
+    if (!exchange_piece(exchange_of(x), piece)) {
+        conn->linger = true;
+        conn->streaming = false;
+        http_conn_refuse(&conn->http, 400);
+    }
+}
+
+/* Feeds http and runs handlers until it wants more input, or none. */
+static void feed(struct conn_state *conn, struct span input) {
+    conn->full = false;
+    for (;;) {
+        struct http_exchange *x;
+        struct span piece;
+        bool had_input = input.len > 0;
+        conn->http.hold = output_high(conn);
+        switch (http_conn_next(&conn->http, &input, &x, &piece)) {
+        case HTTP_READY:
+            conn->waiting = HTTP_PHASE_BUSY; /* a head is complete: the next has a deadline of its own */
+            if (!conn->streaming) {
+                exchange_begin(exchange_of(x));
+            }
+            conn->streaming = false;
+            exchange_run(exchange_of(x), exchange_handler(exchange_of(x)));
+            break;
+        case HTTP_STREAM:
+            conn->waiting = HTTP_PHASE_BUSY;
+            conn->streaming = true;
+            exchange_begin(exchange_of(x));
+            break;
+        case HTTP_PIECE: take_piece(conn, x, piece); break;
+        case HTTP_FULL: conn->full = true; return;
+        case HTTP_MORE: return;
+        case HTTP_ENDED:
+            conn->linger |= had_input;
+            conn->streaming = false;
+            return;
+        }
+    }
+}
+
+void conn_received(struct conn_state *conn, const struct ring_event *event) {
+    rm_assert(conn->phase != CONN_CLOSING);
+    rm_assert(!conn->peer_ended);
+    if (event->result < 0) {
+        counter_add(&conn->worker->figures.dead, 1);
+        conn->peer_ended = true;
+        end(conn, false);
+        return;
+    }
+    conn->peer_ended = event->result == 0;
+    if (conn->phase == CONN_OPEN) {
+        if (!conn->peer_ended) {
+            feed(conn, event->bytes);
+        }
+        settle(conn);
+    } else if (!conn->peer_ended) {
+        drop_input(conn, event->bytes.len);
+    } else if (conn->phase == CONN_LINGER) {
+        end(conn, false);
+    }
+}
+
+void conn_resumed(struct conn_state *conn) {
+    rm_assert(conn->phase == CONN_OPEN);
+    if (conn->full && !output_high(conn)) {
+        feed(conn, span_of(NULL, 0));
+    }
+    settle(conn);
+}
+
+/* ------------------------------------------------------------------------------------------------------- output ---- */
+
+void conn_sent(struct conn_state *conn, int32_t result) {
+    rm_assert(conn->phase == CONN_OPEN || conn->phase == CONN_FLUSH);
+    if (result < 0) {
+        counter_add(&conn->worker->figures.dead, 1);
+        end(conn, false);
+        return;
+    }
+    conn->send_deadline_ns = 0; /* the client takes what it is sent */
+    stream_sent(&conn->stream, result);
+    if (conn->phase == CONN_OPEN) {
+        conn_resumed(conn);
+    } else if (stream_pending(&conn->stream) == 0) {
+        leave(conn);
+    } else {
+        set_deadlines(conn);
+    }
+}
+
+void conn_drain(struct conn_state *conn) {
+    if (conn->phase == CONN_OPEN && drained(conn)) {
+        end(conn, false);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- coming and going ---- */
+
+#define BUSY "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+
+/* One of the last slots: says so and goes. */
+static void shed(struct conn_state *conn) {
+    counter_add(&conn->worker->figures.shed, 1);
+    enter(conn, CONN_FLUSH);
+    conn->linger = true;
+    conn->stream.loud = true;
+    if (!chain_append_foreign(&conn->stream.out, SPAN(BUSY), NULL, NULL)) {
+        end(conn, true);
+        return;
+    }
+    stream_touch(&conn->stream);
+    set_deadlines(conn);
+}
+
+static void conn_init(struct conn_state *conn, struct worker *worker, struct ring_id id) {
+    *conn = (struct conn_state){
+        .owner = { OWNER_CONN },
+        .phase = CONN_OPEN,
+        .waiting = HTTP_PHASE_IDLE,
+        .linger_left = CONN_LINGER_BYTES,
+        .worker = worker,
+        .timer = { .kind = TIMER_CONN },
+    };
+    stream_init(&conn->stream, &worker->streams, id);
+    http_conn_init(&conn->http, &worker->http, &conn->stream.out);
+    list_append(&worker->open, &conn->open);
+}
+
+void conn_accepted(struct worker *worker, const struct ring_event *event) {
+    struct conn_state *conn = pool_take(&worker->pools[PLAN_CONNS]);
+    if (conn == NULL) {
+        counter_add(&worker->figures.refused, 1);
+        ring_set_user(worker->ring, event->id, NULL);
+        ring_reset(worker->ring, event->id);
+        return;
+    }
+    counter_add(&worker->figures.accepted, 1);
+    conn_init(conn, worker, event->id);
+    ring_set_user(worker->ring, event->id, conn);
+    worker_pace_accept(worker);
+    if (worker->pools[PLAN_CONNS].free_count < worker->server->plan.reserve) {
+        shed(conn);
+    } else if (worker->life == WORKER_DRAINING) {
+        end(conn, false);
+    } else {
+        set_deadlines(conn);
+    }
+}
+
+void conn_closed(struct conn_state *conn) {
+    rm_assert(conn->phase == CONN_CLOSING);
+    struct worker *worker = conn->worker;
+    counter_add(&worker->figures.closed, 1);
+    stream_release(&conn->stream);
+    list_remove(&conn->open);
+    pool_give(&worker->pools[PLAN_CONNS], conn);
+    worker_pace_accept(worker);
+}

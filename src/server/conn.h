@@ -1,0 +1,71 @@
+/* A client's connection: a stream with HTTP on it. One machine:
+ *
+ *     OPEN --nothing more will come out--> FLUSH --all sent--> CLOSING --RING_CLOSED--> (back to the pool)
+ *                                            \--the client may be sending still--> LINGER --its end, or enough--/
+ *
+ * LINGER is the close of RFC 9112 §9.6: our half is closed, what comes is dropped, so that the last answer is not lost to a
+ * reset. An idle connection owns no buffer.
+ *
+ * Depends on: http, ring, stream, timers, worker.h. One thread: the worker's. */
+#ifndef RM_SERVER_CONN_H
+#define RM_SERVER_CONN_H
+
+#include "http/http.h"
+#include "ring/ring.h"
+#include "server/list.h"
+#include "server/stream.h"
+#include "server/timers.h"
+
+struct worker;
+
+/* What a ring_id belongs to: the `user` of its events points at one of these, the first member of its owner. */
+struct owner {
+    enum owner_kind { OWNER_LISTENER, OWNER_CONN } kind;
+};
+
+enum conn_phase { CONN_OPEN, CONN_FLUSH, CONN_LINGER, CONN_CLOSING };
+
+enum {
+    CONN_LINGER_BYTES = 4 * 1024 * 1024, /* dropped at most while lingering */
+    CONN_LINGER_MS = 2000,               /* and for this long at most */
+};
+
+/* Invariant: full => OPEN; streaming => http.reading; told_end => peer_ended. */
+struct conn_state {
+    struct owner owner; /* first */
+    uint8_t phase;      /* enum conn_phase: changed by enter() only */
+    uint8_t waiting;    /* enum http_phase when the deadline was set */
+    bool full;          /* http said FULL: it wants no more input before it is called again */
+    bool peer_ended;    /* the last RECEIVED has come */
+    bool told_end;      /* http knows */
+    bool linger;        /* the client may be sending what we don't read */
+    bool streaming;     /* the body that is coming is streamed to the application */
+    uint32_t linger_left; /* bytes */
+    struct worker *worker;
+    struct link open; /* on worker->open, from accept to RING_CLOSED */
+    struct stream stream;
+    struct http_conn http;
+    struct timer timer;        /* lazily behind the deadlines: never later than the one in effect */
+    uint64_t read_deadline_ns; /* for the next request, head, piece; 0: none */
+    uint64_t send_deadline_ns; /* for the output; 0: there is none */
+};
+
+_Static_assert(sizeof(struct conn_state) <= 384, "an idle connection costs 600 bytes, with its slot in the ring");
+
+/* RING_ACCEPTED. Takes a slot; with few left it answers 503, with none it resets. */
+void conn_accepted(struct worker *worker, const struct ring_event *event);
+
+void conn_received(struct conn_state *conn, const struct ring_event *event);
+void conn_sent(struct conn_state *conn, int32_t result);
+void conn_closed(struct conn_state *conn);
+
+/* Its timer is due. */
+void conn_timer(struct conn_state *conn);
+
+/* An exchange of the connection that was parked has been run. */
+void conn_resumed(struct conn_state *conn);
+
+/* The worker drains: closes it when it is idle; otherwise it ends after the answers that it owes. */
+void conn_drain(struct conn_state *conn);
+
+#endif

@@ -1,0 +1,85 @@
+#include "server/plan.h"
+
+#include "mem/assert.h"
+#include "mem/chain.h"
+#include "server/conn.h"
+#include "server/exchange.h"
+
+enum {
+    CONNS_PER_RESERVE = 50, /* 2 % */
+    BLOCKS_PER_CONN = 4,
+    BLOCKS_SHARED = 4096,
+    SEGMENTS_COUNT = 256,
+    BURST_CONNS = 4, /* connections whose pipelines may be full while every other one has an exchange */
+};
+
+static struct plan_row row(const char *name, const char *holder, size_t item_bytes, uint32_t count) {
+    return (struct plan_row){ name, holder, item_bytes, count };
+}
+
+static void make_rows(struct plan *plan, const struct config *config, uint32_t conns) {
+    uint32_t exchanges = conns + BURST_CONNS * config->limits.pipeline;
+    uint32_t waits = 2 * exchanges;
+    /* Small bodies live in the workspace. */
+    uint32_t bodies = config->limits.body_bytes > HTTP_BODY_IN_WORKSPACE_BYTES ? config->body_buffers : 0;
+    struct plan_row *rows = plan->rows;
+    rows[PLAN_CONNS] = row("connections", "a client, from accept to close", sizeof(struct conn_state), conns);
+    rows[PLAN_EXCHANGES] = row("exchanges", "a request, from its head to its answer; with its workspace",
+                               plan->exchange_bytes + plan->workspace_bytes, exchanges);
+    rows[PLAN_WAITS] = row("waits", "a timer that a parked request waits for", sizeof(struct wait), waits);
+    rows[PLAN_BLOCKS] = row("blocks", "output, from its writing to its send", BLOCK_BYTES, conns * BLOCKS_PER_CONN + BLOCKS_SHARED);
+    rows[PLAN_SEGMENTS] = row("segments", "a send of several blocks", sizeof(struct iovec) * RING_SEGMENTS_MAX, SEGMENTS_COUNT);
+    rows[PLAN_CARRIES] = row("carries", "a connection with half a head", http_carry_bytes(&config->limits), conns);
+    rows[PLAN_BODIES] = row("bodies", "a buffered body over 16K", (size_t)config->limits.body_bytes, bodies);
+    rows[PLAN_TIMERS] = row("timers", "a deadline", sizeof(struct timer_entry), conns + waits + 1);
+}
+
+void plan_make(struct plan *plan, const struct config *config) {
+    uint32_t served = config_connections_per_worker(config);
+    *plan = (struct plan){ .workers = config->workers };
+    plan->reserve = served / CONNS_PER_RESERVE + 1;
+    plan->exchange_bytes = (uint32_t)slab_round(sizeof(struct rm_exchange));
+    plan->workspace_bytes = http_workspace_bytes(&config->limits);
+    make_rows(plan, config, served + plan->reserve);
+    plan->sockets_max = plan->rows[PLAN_CONNS].count + config->listen_count;
+    for (unsigned i = 0; i < PLAN_PARTS_COUNT; i++) {
+        plan->slab_bytes += slab_round(plan_row_bytes(plan, (enum plan_part)i));
+    }
+    struct ring_config ring = { .choice = config->io, .tuning = config->tuning, .sockets_max = plan->sockets_max };
+    plan->ring_bytes = ring_memory_bytes(&ring);
+}
+
+size_t plan_row_bytes(const struct plan *plan, enum plan_part part) {
+    const struct plan_row *r = &plan->rows[part];
+    return part < PLAN_POOLS_COUNT ? pool_bytes(r->item_bytes, r->count) : timers_bytes(r->count);
+}
+
+void *plan_carve(const struct plan *plan, struct slab *slab, struct pool pools[static PLAN_POOLS_COUNT]) {
+    for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
+        const struct plan_row *r = &plan->rows[i];
+        pool_init(&pools[i], r->name, slab_take(slab, plan_row_bytes(plan, (enum plan_part)i)), r->item_bytes, r->count);
+    }
+    return slab_take(slab, plan_row_bytes(plan, PLAN_TIMERS));
+}
+
+static double mib(size_t bytes) {
+    return (double)bytes / (1024.0 * 1024.0);
+}
+
+void plan_print(const struct plan *plan, FILE *out) {
+    fprintf(out, "memory plan of one worker; it is virtual: a page costs memory when it is first used\n\n");
+    fprintf(out, "%-12s %11s %9s %13s  %s\n", "pool", "bytes each", "count", "bytes", "who holds one");
+    for (unsigned i = 0; i < PLAN_PARTS_COUNT; i++) {
+        const struct plan_row *r = &plan->rows[i];
+        fprintf(out, "%-12s %11zu %9u %13zu  %s\n", r->name, r->item_bytes, r->count, plan_row_bytes(plan, (enum plan_part)i),
+                r->holder);
+    }
+    size_t worker = plan->slab_bytes + plan->ring_bytes + PLAN_STACK_BYTES;
+    fprintf(out, "\n%-22s %13zu  %.1f MiB, one mapping, sealed at start\n", "slab", plan->slab_bytes, mib(plan->slab_bytes));
+    fprintf(out, "%-22s %13zu  %.1f MiB\n", "ring", plan->ring_bytes, mib(plan->ring_bytes));
+    fprintf(out, "%-22s %13d  %.1f MiB\n", "stack", PLAN_STACK_BYTES, mib(PLAN_STACK_BYTES));
+    fprintf(out, "%-22s %13zu  %.1f MiB\n", "one worker", worker, mib(worker));
+    fprintf(out, "%-22s %13zu  %.1f MiB, %u worker%s, %u connections each (%u of them for a 503)\n", "process",
+            worker * plan->workers, mib(worker * plan->workers), plan->workers, plan->workers == 1 ? "" : "s",
+            plan->rows[PLAN_CONNS].count, plan->reserve);
+}

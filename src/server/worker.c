@@ -1,0 +1,245 @@
+#include "server/worker.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "mem/assert.h"
+#include "server/exchange.h"
+
+/* --------------------------------------------------------------------------------------------------------- start ---- */
+
+static int open_ring(struct worker *worker, char *why) {
+    int32_t result = ring_open(&worker->server->ring, &worker->ring, &worker->report);
+    if (result < 0) {
+        worker->ring = NULL;
+        snprintf(why, CONFIG_WHY_BYTES, "%.500s", worker->report.why);
+        return EXIT_UNAVAILABLE;
+    }
+    return EXIT_FINE;
+}
+
+static int open_listener(struct worker *worker, uint32_t i, char *why) {
+    const struct server *server = worker->server;
+    struct listener *listener = &worker->listeners[i];
+    listener->owner.kind = OWNER_LISTENER;
+    struct ring_listen listen = {
+        .address = server->addresses[i],
+        .fd = server->sockets[i] < 0 ? -1 : dup(server->sockets[i]),
+        .backlog = 4096, /* the kernel takes less when net.core.somaxconn is less */
+        .reuse_port = server->sockets[i] < 0,
+        .user = listener,
+    };
+    int32_t result = ring_listen(worker->ring, &listen, &listener->id);
+    if (result < 0) {
+        char address[RING_ADDRESS_BYTES];
+        snprintf(why, CONFIG_WHY_BYTES, "cannot listen on %s: %s", ring_address_text(&listen.address, address),
+                 strerror(-result));
+        return EXIT_UNAVAILABLE;
+    }
+    listener->open = true;
+    worker->listener_count++;
+    return EXIT_FINE;
+}
+
+static int open_listeners(struct worker *worker, char *why) {
+    for (uint32_t i = 0; i < worker->server->config->listen_count; i++) {
+        int code = open_listener(worker, i, why);
+        if (code != EXIT_FINE) {
+            return code;
+        }
+    }
+    return EXIT_FINE;
+}
+
+static void init_http(struct worker *worker) {
+    const struct plan *plan = &worker->server->plan;
+    worker->http = (struct http_shared){
+        .router = worker->server->router,
+        .limits = worker->server->config->limits,
+        .exchanges = &worker->pools[PLAN_EXCHANGES],
+        .exchange_bytes = plan->exchange_bytes,
+        .workspace_bytes = plan->workspace_bytes,
+        .carries = &worker->pools[PLAN_CARRIES],
+        .blocks = &worker->pools[PLAN_BLOCKS],
+        .bodies = &worker->pools[PLAN_BODIES],
+    };
+}
+
+static int open_slab(struct worker *worker, char *why) {
+    const struct plan *plan = &worker->server->plan;
+    if (!slab_map(&worker->slab, plan->slab_bytes)) {
+        snprintf(why, CONFIG_WHY_BYTES, "cannot map the %zu bytes of a worker's plan: %m; lower --max-connections", plan->slab_bytes);
+        return EXIT_CONFIG;
+    }
+    void *timers = plan_carve(plan, &worker->slab, worker->pools);
+    slab_seal(&worker->slab);
+    timers_init(&worker->timers, timers, plan->rows[PLAN_TIMERS].count);
+    return EXIT_FINE;
+}
+
+static void keep_date(struct worker *worker) {
+    int64_t seconds = ring_wall_seconds(worker->ring);
+    if (seconds != worker->date_seconds) {
+        worker->date_seconds = seconds;
+        http_date(seconds, worker->http.date);
+    }
+}
+
+int worker_open(struct worker *worker, struct server *server, uint32_t index, char *why) {
+    rm_assert((uintptr_t)worker % WORKER_ALIGN == 0);
+    *worker = (struct worker){ .server = server, .index = index, .accepting = true, .life = WORKER_SERVING };
+    list_init(&worker->open);
+    int code = open_slab(worker, why);
+    if (code == EXIT_FINE) {
+        code = open_ring(worker, why);
+    }
+    if (code == EXIT_FINE) {
+        streams_init(&worker->streams, worker->ring, &worker->pools[PLAN_SEGMENTS], &worker->pools[PLAN_BLOCKS]);
+        init_http(worker);
+        worker->drain_timer.kind = TIMER_DRAIN;
+        code = open_listeners(worker, why);
+    }
+    if (code != EXIT_FINE) {
+        worker_release(worker);
+    }
+    return code;
+}
+
+void worker_release(struct worker *worker) {
+    if (worker->ring != NULL) {
+        ring_release(worker->ring);
+        worker->ring = NULL;
+    }
+    if (worker->slab.base != NULL) {
+        slab_release(&worker->slab);
+        worker->slab.base = NULL;
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------- accepting ---- */
+
+void worker_pace_accept(struct worker *worker) {
+    uint32_t left = worker->pools[PLAN_CONNS].free_count;
+    bool on = worker->accepting ? left > 0 : left > worker->server->plan.reserve / 2;
+    if (on == worker->accepting || worker->life != WORKER_SERVING) {
+        return;
+    }
+    worker->accepting = on;
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        ring_accept(worker->ring, worker->listeners[i].id, on);
+    }
+}
+
+static void start_drain(struct worker *worker) {
+    if (worker->life != WORKER_SERVING || !server_draining(worker->server)) {
+        return;
+    }
+    worker->life = WORKER_DRAINING;
+    worker->http.draining = true;
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        ring_close(worker->ring, worker->listeners[i].id);
+    }
+    for (struct link *link = worker->open.next, *next; link != &worker->open; link = next) {
+        next = link->next;
+        conn_drain(LIST_OWNER(link, struct conn_state, open));
+    }
+    timers_set(&worker->timers, &worker->drain_timer, worker->now_ns + worker->server->config->drain_timeout_ns);
+}
+
+static bool listening(const struct worker *worker) {
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        if (worker->listeners[i].open) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool worker_done(const struct worker *worker) {
+    return worker->life == WORKER_DRAINING && (worker->drain_over || (list_empty(&worker->open) && !listening(worker)));
+}
+
+/* --------------------------------------------------------------------------------------------------------- turns ---- */
+
+static struct conn_state *conn_of(const struct ring_event *event) {
+    struct owner *owner = event->user;
+    rm_assert(owner->kind == OWNER_CONN);
+    return (struct conn_state *)(void *)owner;
+}
+
+static void take_closed(const struct ring_event *event) {
+    struct owner *owner = event->user;
+    if (owner == NULL) {
+        return; /* a connection that there was no slot for */
+    }
+    switch (owner->kind) {
+    case OWNER_LISTENER: ((struct listener *)(void *)owner)->open = false; break;
+    case OWNER_CONN: conn_closed((struct conn_state *)(void *)owner); break;
+    }
+}
+
+static void take_event(struct worker *worker, const struct ring_event *event) {
+    switch (event->type) {
+    case RING_RECEIVED: conn_received(conn_of(event), event); break;
+    case RING_SENT: conn_sent(conn_of(event), event->result); break;
+    case RING_ACCEPTED: conn_accepted(worker, event); break;
+    case RING_CLOSED: take_closed(event); break;
+    case RING_WOKEN: start_drain(worker); break;
+    case RING_TICK: break; /* run_timers looks at the clock */
+    case RING_CONNECTED:
+    case RING_READY:
+    case RING_FINISHED: rm_assert(event->type == RING_TICK); break; /* nobody asks for these yet */
+    }
+}
+
+static void run_timers(struct worker *worker) {
+    for (struct timer *timer; (timer = timers_due(&worker->timers, worker->now_ns)) != NULL;) {
+        switch ((enum timer_kind)timer->kind) {
+        case TIMER_CONN: conn_timer(LIST_OWNER(timer, struct conn_state, timer)); break;
+        case TIMER_WAIT: exchange_waited(LIST_OWNER(timer, struct wait, timer)); break;
+        case TIMER_DRAIN: worker->drain_over = true; break;
+        }
+    }
+}
+
+int32_t worker_turn(struct worker *worker) {
+    int32_t result = ring_wait(worker->ring, timers_next(&worker->timers));
+    if (result < 0) {
+        return result;
+    }
+    worker->now_ns = ring_now(worker->ring);
+    keep_date(worker);
+    if (worker->started_ns == 0) {
+        worker->started_ns = worker->now_ns;
+        worker->started_seconds = worker->date_seconds;
+    }
+    for (struct ring_event event; ring_next(worker->ring, &event);) {
+        take_event(worker, &event);
+    }
+    run_timers(worker);
+    streams_flush(&worker->streams);
+    worker_publish(worker);
+    return 0;
+}
+
+static void publish(uint64_t *figure, uint64_t value) {
+    if (*figure != value) { /* an unchanged line stays clean for its readers */
+        counter_set(figure, value);
+    }
+}
+
+void worker_publish(struct worker *worker) {
+    struct worker_figures *figures = &worker->figures;
+    publish(&figures->requests, worker->http.requests);
+    for (size_t i = 0; i < sizeof figures->responses / sizeof figures->responses[0]; i++) {
+        publish(&figures->responses[i], worker->http.responses[i]);
+    }
+    publish(&figures->head_copies, worker->http.head_copies);
+    publish(&figures->carries_used, worker->http.carries_used);
+    for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
+        const struct pool *pool = &worker->pools[i];
+        publish(&figures->pools[i].in_use, pool->count - pool->free_count);
+        publish(&figures->pools[i].low_water, pool->low_water);
+        publish(&figures->pools[i].refused, pool->refused);
+    }
+}
