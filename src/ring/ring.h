@@ -264,8 +264,8 @@ void ring_reset(struct ring *ring, struct ring_id id);
 
 /* Watches a descriptor of the caller's (a pipe, a timerfd, a library's socket): RING_READY when one of `interest` (READABLE,
  * WRITABLE) holds, or at hang-up or error. Once: one event; ring_rewatch asks for the next. Persistent: an event for each
- * new edge. At HANGUP or ERROR a watch is spent: only ring_close may follow. 0 and *out, -ENFILE: no slot; -EPERM: cannot be
- * watched (a plain file). poll(2), epoll_ctl(2). */
+ * new edge. At HANGUP or ERROR a watch is spent: only ring_close may follow. A descriptor has one watch at a time. 0 and
+ * *out, -ENFILE: no slot; -EPERM: cannot be watched (a plain file). poll(2), epoll_ctl(2). */
 [[gnu::warn_unused_result]] int32_t ring_watch(struct ring *ring, int fd, uint32_t interest, bool persistent, void *user,
                                                struct ring_id *out);
 
@@ -294,7 +294,8 @@ void ring_helpers_stop(struct ring_helpers *helpers);
 /* System calls by name, as the kernel's syscalls:sys_enter_* tracepoints name them. */
 #define RING_CALLS(X)                                                                                                  \
     X(io_uring_enter) X(io_uring_register) X(epoll_wait) X(epoll_ctl) X(accept4) X(recvfrom) X(sendto) X(sendmsg)      \
-    X(close) X(shutdown) X(setsockopt) X(getsockname) X(getpeername) X(socket) X(connect) X(bind) X(listen) X(read) X(write)
+    X(close) X(shutdown) X(setsockopt) X(getsockname) X(getpeername) X(socket) X(connect) X(bind) X(listen) \
+    X(newfstatat) X(getsockopt) X(read) X(write)
 
 enum ring_call {
 #define RING_CALL_ENUM(name) RING_CALL_##name,

@@ -1,0 +1,230 @@
+/* The io_uring backend's own types. Stays inside src/ring/uring*.c.
+ * Depends on: liburing (>= 2.9), ring/ring_priv.h. */
+#ifndef RM_RING_URING_PRIV_H
+#define RM_RING_URING_PRIV_H
+
+#include <liburing.h>
+
+#include "mem/slab.h"
+#include "ring/ring_priv.h"
+
+/* What newer kernels have and the headers of liburing 2.9 may lack. */
+#ifndef IORING_ENTER_NO_IOWAIT
+#define IORING_ENTER_NO_IOWAIT (1U << 7) /* 6.15 */
+#endif
+#ifndef IORING_FEAT_NO_IOWAIT
+#define IORING_FEAT_NO_IOWAIT (1U << 17) /* 6.15 */
+#endif
+
+/* The receive buffers: a ring of `entries` places shared with the kernel, of which `count` buffers are in use so far.
+ * A buffer is with the kernel, or lent to the worker for this turn, or kept for a paused socket.
+ * Invariant: with_kernel + lent_count + kept == count <= entries. */
+struct buffers {
+    struct io_uring_buf_ring *ring; /* page aligned, registered as group 0 */
+    char *memory;                   /* entries * bytes; what lies behind `count` is never touched */
+    uint32_t entries, bytes;
+    uint32_t count, with_kernel, kept;
+    uint32_t lent_count;
+    uint16_t *lent;  /* entries: given back at the next wait */
+    uint16_t *next;  /* entries: the next kept buffer of the same socket */
+    uint32_t *len;   /* entries: bytes in a kept buffer */
+};
+
+enum { BUFFER_NONE = UINT16_MAX, BUFFER_GROUP = 0 };
+
+enum uring_op {
+    OP_ACCEPT = 1,
+    OP_RECEIVE,
+    OP_SEND,
+    OP_CONNECT,
+    OP_POLL,
+    OP_CANCEL, /* success is silent */
+    OP_CLOSE,  /* success is silent */
+    OP_WAKE,
+    OP_INSTALL, /* looked for by hand, ignored by ring_next */
+};
+
+enum receive_state {
+    RECEIVE_NONE,       /* nothing armed */
+    RECEIVE_MULTI,      /* a multishot receive is armed */
+    RECEIVE_SINGLE,     /* a single-shot receive is armed */
+    RECEIVE_CANCELLING, /* a cancel of the multishot is on its way */
+};
+
+enum { LIST_CLOSED = 1, LIST_STARVED, LIST_KEPT };
+
+/* Invariant: in_flight counts the completions still owed to this slot; a closing slot is given back when it is 0. */
+struct uring_slot {
+    struct slot base;
+    int32_t file;           /* descriptor, or index in the fixed table when `fixed` */
+    uint32_t in_flight;     /* requests armed for this slot, without silent ones */
+    uint8_t mode;           /* enum ring_receive */
+    uint8_t receive;        /* enum receive_state */
+    bool fixed : 1;         /* `file` is a direct descriptor */
+    bool want_more : 1;     /* METERED: one RECEIVED is asked for; set by receive_more, cleared when it is delivered */
+    bool final_known : 1;   /* the stream has ended: `final` says how; set by the terminal receive */
+    bool final_told : 1;    /* and the owner was told */
+    bool connecting : 1;
+    bool sending : 1;       /* a send is in flight */
+    bool quiet : 1;         /* and it is a quiet one */
+    bool slow : 1;          /* a quiet send of this socket once did not finish at once: its sends are loud from then on */
+    bool more_queued : 1;   /* the last receive left bytes in the socket (IORING_CQE_F_SOCK_NONEMPTY) */
+    bool accepting : 1;     /* listener: an accept is armed */
+    bool accept_off : 1;    /* listener: the owner stopped it */
+    bool accept_multi : 1;  /* listener: the armed accept is a multishot */
+    bool accept_cancelled : 1; /* listener: and is being cancelled */
+    bool persistent : 1;    /* watch */
+    bool spent : 1;         /* watch: hang-up or error was delivered */
+    int32_t final;          /* 0 or -errno */
+    uint16_t kept_head, kept_tail; /* buffers kept while METERED, BUFFER_NONE when there are none */
+    uint32_t kept_bytes;
+    uint32_t interest;             /* watch: poll events */
+    uint32_t send_bytes, sent;     /* of the send in flight */
+    uint32_t send_turn;            /* the enter that submitted it */
+    uint32_t send_count;           /* segments */
+    const struct iovec *segments;  /* borrowed until RING_SENT */
+};
+_Static_assert(sizeof(struct uring_slot) <= 96, "a slot is paid for by every idle connection");
+
+/* What one submission needs until the kernel has read it: one for each place of the submission queue. */
+union submission {
+    struct msghdr message;
+    struct sockaddr_storage address;
+};
+
+/* A connection that was accepted when no slot was free. */
+struct parked {
+    int32_t file;
+    bool fixed;
+    struct ring_id listener;
+};
+
+enum { LISTENERS_MAX = 16 };
+
+struct uring {
+    struct ring base;
+    struct io_uring ring;
+    struct ring_tuning tuning;
+    struct buffers buffers;
+    union submission *submissions;
+    unsigned enter_flags; /* registered ring, no iowait */
+    int enter_fd;
+    bool opened;          /* set when uring_open has succeeded */
+
+    uint32_t cq_head;     /* the next completion to look at */
+    uint32_t cq_tail;     /* snapshot of this turn */
+    uint32_t cq_released; /* what the kernel knows as our head: lags behind cq_head on purpose, see uring.c */
+    uint32_t cq_lag_max;
+    uint32_t turn_events; /* delivered in this turn */
+    uint32_t turn;       /* enters that waited */
+    uint32_t quiet;      /* quiet sends queued since the last enter */
+    uint32_t installs;   /* descriptors installed so far: tags their completions apart */
+    bool wake_armed;
+    uint64_t wake_value; /* the kernel writes the eventfd's count here */
+
+    struct slot_list closed;  /* to be delivered as RING_CLOSED */
+    struct slot_list starved; /* receives that found no buffer, first come first served */
+    struct slot_list kept;    /* kept bytes or a kept end that may be delivered now */
+
+    uint32_t listeners[LISTENERS_MAX]; /* their slots */
+    uint32_t listener_count;
+    bool accept_check;        /* a slot or descriptor came free: see uring_accept_resume */
+    uint64_t accept_retry_ns; /* accepting again at this time after EMFILE; 0: not waiting */
+    struct parked *parked;    /* accepted connections without a slot, FIFO */
+    uint32_t parked_head, parked_count, parked_max;
+    int32_t broken;           /* -errno: the ring cannot go on */
+    struct io_uring_sqe scratch; /* what a broken ring writes its submissions to */
+    struct slab slab;         /* all of the memory above, this struct included */
+};
+
+static inline struct uring *uring_of(struct ring *ring) {
+    return (struct uring *)ring;
+}
+static inline struct uring_slot *uring_slot_of(struct slot *slot) {
+    return (struct uring_slot *)slot;
+}
+
+/* ---- uring.c ---- */
+
+/* A place in the submission queue, to be filled in by io_uring_prep_*; what is queued is submitted when it is full. */
+struct io_uring_sqe *uring_submission(struct uring *uring);
+/* The memory that goes with it: the caller's until the submission was read by the kernel. */
+union submission *uring_stable(struct uring *uring, const struct io_uring_sqe *sqe);
+/* Tags a prepared submission with its operation and slot (NULL: the ring's own) and queues it; submit=each submits it. */
+void uring_queue(struct uring *uring, struct io_uring_sqe *sqe, enum uring_op op, struct uring_slot *slot);
+/* Cancels one armed request of a slot. */
+void uring_cancel(struct uring *uring, struct uring_slot *slot, enum uring_op op);
+/* Submits what is queued without waiting. */
+void uring_submit(struct uring *uring);
+/* The earliest completion of this user data that was not delivered yet; NULL when it is not there. For rare calls. */
+const struct io_uring_cqe *uring_peek(struct uring *uring, uint64_t user_data);
+/* The enter of a turn; `wait_for` completions or `deadline_ns`. Submits. 0, or -errno that ends the ring. */
+int32_t uring_enter(struct uring *uring, uint32_t wait_for, uint64_t deadline_ns);
+int32_t uring_wait(struct ring *ring, uint64_t deadline_ns);
+bool uring_next(struct ring *ring, struct ring_event *out);
+void uring_offload(struct ring *ring, struct ring_job *job);
+
+/* ---- uring_buffers.c ---- */
+[[gnu::warn_unused_result]] int32_t buffers_register(struct buffers *buffers, struct io_uring *ring, uint32_t count);
+/* The bytes of buffer `id`, which the kernel has just filled: lent until buffers_return. */
+char *buffers_lend(struct buffers *buffers, uint16_t id);
+/* Gives everything lent back to the kernel. */
+void buffers_return(struct buffers *buffers);
+/* Twice as many, up to `entries`; false when there are no more. */
+bool buffers_grow(struct buffers *buffers);
+/* Moves the buffer that was lent last to the kept ones of a socket. */
+void buffers_keep(struct buffers *buffers, struct uring_slot *slot, uint16_t id, uint32_t len);
+/* The first kept buffer of a socket, lent from now on. */
+struct span buffers_unkeep(struct buffers *buffers, struct uring_slot *slot);
+/* Drops all that was kept for a socket. */
+void buffers_forget(struct buffers *buffers, struct uring_slot *slot);
+
+/* ---- uring_receive.c ---- */
+void uring_receive_start(struct uring *uring, struct uring_slot *slot);
+void uring_receive_mode(struct ring *ring, struct slot *slot, enum ring_receive mode);
+void uring_receive_more(struct ring *ring, struct slot *slot);
+bool uring_received(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
+/* An event from what was kept; false when there is none. */
+bool uring_receive_kept(struct uring *uring, struct ring_event *out);
+/* Arms the receives that found no buffer, as far as there are buffers now. */
+void uring_receive_feed(struct uring *uring);
+/* Off the lists, and what was kept is dropped; for closing. */
+void uring_receive_drop(struct uring *uring, struct uring_slot *slot);
+
+/* ---- uring_accept.c ---- */
+int32_t uring_listen(struct ring *ring, const struct ring_listen *listen, struct ring_id *out);
+void uring_accept(struct ring *ring, struct slot *slot, bool on);
+bool uring_accepted(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
+/* A parked connection that gets a slot now; false when there is none. */
+bool uring_accept_parked(struct uring *uring, struct ring_event *out);
+/* Starts to accept again where that stopped for want of slots or descriptors. */
+void uring_accept_resume(struct uring *uring);
+/* The listener is gone: drops it from the list, with the connections that are parked for it. */
+void uring_accept_forget(struct uring *uring, const struct uring_slot *slot);
+void uring_accept_stop(struct uring *uring, struct uring_slot *slot);
+
+/* ---- uring_socket.c ---- */
+int32_t uring_connect(struct ring *ring, const struct ring_address *address, void *user, struct ring_id *out);
+bool uring_connected(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
+void uring_send(struct ring *ring, struct slot *slot, const struct iovec *segments, uint32_t n, enum ring_send how);
+bool uring_sent(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
+void uring_shutdown_write(struct ring *ring, struct slot *slot);
+void uring_close(struct ring *ring, struct slot *slot, bool reset);
+int32_t uring_peer(struct ring *ring, struct slot *slot, struct ring_address *out);
+int32_t uring_local(struct ring *ring, struct slot *slot, struct ring_address *out);
+int32_t uring_watch(struct ring *ring, int fd, uint32_t interest, bool persistent, void *user, struct ring_id *out);
+void uring_rewatch(struct ring *ring, struct slot *slot, uint32_t interest);
+bool uring_polled(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
+/* Cancels everything that is armed for a closing slot; again, when a cancel did not find its request. */
+void uring_stop_all(struct uring *uring, struct uring_slot *slot);
+/* After a completion of a closing slot: RING_CLOSED when it was the last one. */
+void uring_settle(struct uring *uring, struct uring_slot *slot);
+/* Closes a descriptor that has no slot. */
+void uring_close_file(struct uring *uring, int32_t file, bool fixed);
+
+/* ---- uring_setup.c ---- */
+int32_t uring_open(const struct ring_config *config, struct ring **out, struct ring_report *report);
+void uring_release(struct ring *ring);
+size_t uring_memory_bytes(const struct ring_config *config);
+
+#endif

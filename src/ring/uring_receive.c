@@ -1,0 +1,201 @@
+/* Receiving: multishot in FREE mode, one at a time in METERED mode, and what lies between the two. */
+#include <errno.h>
+
+#include "ring/uring_priv.h"
+
+static void arm(struct uring *uring, struct uring_slot *slot, bool poll_first) {
+    struct io_uring_sqe *sqe = uring_submission(uring);
+    bool multi = slot->mode == RING_FREE && uring->tuning.receive_multi;
+    if (multi)
+        io_uring_prep_recv_multishot(sqe, slot->file, NULL, 0, 0);
+    else
+        io_uring_prep_recv(sqe, slot->file, NULL, uring->buffers.bytes, 0);
+    sqe->buf_group = BUFFER_GROUP;
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    if (slot->fixed) sqe->flags |= IOSQE_FIXED_FILE;
+    if (poll_first) sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    slot->receive = multi ? RECEIVE_MULTI : RECEIVE_SINGLE;
+    uring_queue(uring, sqe, OP_RECEIVE, slot);
+}
+
+/* A single-shot receive on a drained socket would fail once before it waits, so it is told to wait at once. */
+static void rearm(struct uring *uring, struct uring_slot *slot) {
+    bool multi = slot->mode == RING_FREE && uring->tuning.receive_multi;
+    arm(uring, slot, !multi && !slot->more_queued);
+}
+
+void uring_receive_start(struct uring *uring, struct uring_slot *slot) {
+    slot->mode = RING_FREE;
+    slot->want_more = false;
+    slot->final_known = false;
+    slot->final_told = false;
+    slot->more_queued = true;
+    slot->kept_head = BUFFER_NONE;
+    slot->kept_tail = BUFFER_NONE;
+    slot->kept_bytes = 0;
+    arm(uring, slot, false);
+}
+
+static bool has_kept(const struct uring_slot *slot) {
+    return slot->kept_head != BUFFER_NONE || (slot->final_known && !slot->final_told);
+}
+
+static bool may_deliver(const struct uring_slot *slot) {
+    return slot->mode == RING_FREE || slot->want_more;
+}
+
+static void list_kept(struct uring *uring, struct uring_slot *slot) {
+    if (slot->base.on_list == LIST_KEPT) return;
+    if (has_kept(slot) && may_deliver(slot)) slot_list_append(&uring->base.slots, &uring->kept, &slot->base, LIST_KEPT);
+}
+
+static void unlist(struct uring *uring, struct uring_slot *slot) {
+    if (slot->base.on_list == LIST_KEPT) slot_list_remove(&uring->base.slots, &uring->kept, &slot->base);
+    if (slot->base.on_list == LIST_STARVED) slot_list_remove(&uring->base.slots, &uring->starved, &slot->base);
+}
+
+/* Nothing is armed: arms what the mode asks for. */
+static void arm_if_wanted(struct uring *uring, struct uring_slot *slot) {
+    if (slot->receive != RECEIVE_NONE || slot->final_known || slot->base.on_list == LIST_STARVED) return;
+    if (slot->mode == RING_METERED && (!slot->want_more || slot->kept_head != BUFFER_NONE)) return;
+    rearm(uring, slot);
+}
+
+void uring_receive_mode(struct ring *ring, struct slot *base, enum ring_receive mode) {
+    struct uring *uring = uring_of(ring);
+    struct uring_slot *slot = uring_slot_of(base);
+    if (slot->mode == mode) return;
+    slot->mode = (uint8_t)mode;
+    slot->want_more = false;
+    if (mode == RING_METERED) {
+        unlist(uring, slot);
+        if (slot->receive != RECEIVE_MULTI) return;
+        slot->receive = RECEIVE_CANCELLING;
+        uring_cancel(uring, slot, OP_RECEIVE);
+        return;
+    }
+    list_kept(uring, slot);
+    arm_if_wanted(uring, slot);
+}
+
+void uring_receive_more(struct ring *ring, struct slot *base) {
+    struct uring *uring = uring_of(ring);
+    struct uring_slot *slot = uring_slot_of(base);
+    rm_assert(slot->mode == RING_METERED);
+    slot->want_more = true;
+    list_kept(uring, slot);
+    arm_if_wanted(uring, slot);
+}
+
+static void tell(struct uring *uring, struct uring_slot *slot, int32_t result, struct span bytes,
+                 struct ring_event *out) {
+    ring_event_set(out, RING_RECEIVED, slots_id(&uring->base.slots, &slot->base), slot->base.user, result);
+    out->bytes = bytes;
+    slot->want_more = false;
+    if (result <= 0) slot->final_told = true;
+}
+
+bool uring_receive_kept(struct uring *uring, struct ring_event *out) {
+    struct slot *base = slot_list_pop(&uring->base.slots, &uring->kept);
+    if (base == NULL) return false;
+    struct uring_slot *slot = uring_slot_of(base);
+    if (slot->kept_head != BUFFER_NONE) {
+        struct span bytes = buffers_unkeep(&uring->buffers, slot);
+        tell(uring, slot, (int32_t)bytes.len, bytes, out);
+    } else {
+        tell(uring, slot, slot->final, (struct span){ 0 }, out);
+    }
+    list_kept(uring, slot);
+    return true;
+}
+
+static void starve(struct uring *uring, struct uring_slot *slot) {
+    ring_count(&uring->base.counters.no_buffers, 1);
+    if (slot->mode == RING_METERED && !slot->want_more) return;
+    unlist(uring, slot);
+    slot_list_append(&uring->base.slots, &uring->starved, &slot->base, LIST_STARVED);
+}
+
+void uring_receive_feed(struct uring *uring) {
+    while (uring->buffers.with_kernel < uring->starved.count) {
+        uint32_t before = uring->buffers.count;
+        if (!buffers_grow(&uring->buffers)) break;
+        ring_count(&uring->base.counters.buffers_grown, uring->buffers.count - before);
+    }
+    for (uint32_t n = uring->buffers.with_kernel; n > 0; n--) {
+        struct slot *slot = slot_list_pop(&uring->base.slots, &uring->starved);
+        if (slot == NULL) return;
+        ring_count(&uring->base.counters.rearms_no_buffers, 1);
+        ring_count(&uring->base.counters.rearms_receive, 1);
+        arm(uring, uring_slot_of(slot), true);
+    }
+}
+
+void uring_receive_drop(struct uring *uring, struct uring_slot *slot) {
+    unlist(uring, slot);
+    buffers_forget(&uring->buffers, slot);
+}
+
+/* The stream is over, or the ring gives up on it. */
+static bool ended(struct uring *uring, struct uring_slot *slot, int32_t result, struct ring_event *out) {
+    if (slot->final_known) return false;
+    slot->final_known = true;
+    slot->final = result;
+    if (slot->kept_head == BUFFER_NONE && may_deliver(slot)) {
+        unlist(uring, slot);
+        tell(uring, slot, result, (struct span){ 0 }, out);
+        return true;
+    }
+    list_kept(uring, slot);
+    return false;
+}
+
+/* Bytes that nobody asked for, or that have older ones before them. */
+static bool keep(struct uring *uring, struct uring_slot *slot, uint16_t id, uint32_t len, struct ring_event *out) {
+    if (slot->kept_bytes + len > RING_KEPT_BYTES_MAX) {
+        if (slot->receive == RECEIVE_MULTI) {
+            slot->receive = RECEIVE_CANCELLING;
+            uring_cancel(uring, slot, OP_RECEIVE);
+        }
+        return ended(uring, slot, -ENOBUFS, out);
+    }
+    ring_count(&uring->base.counters.kept_bytes, len);
+    buffers_keep(&uring->buffers, slot, id, len);
+    list_kept(uring, slot);
+    return false;
+}
+
+static bool got_bytes(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, const char *data,
+                      struct ring_event *out) {
+    uint16_t id = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+    ring_count(&uring->base.counters.receives, 1);
+    ring_count(&uring->base.counters.received_bytes, (uint64_t)cqe->res);
+    slot->more_queued = (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
+    bool told = slot->kept_head == BUFFER_NONE && may_deliver(slot);
+    if (told)
+        tell(uring, slot, cqe->res, span_of(data, (size_t)cqe->res), out);
+    else
+        told = keep(uring, slot, id, (uint32_t)cqe->res, out);
+    if (slot->receive == RECEIVE_NONE && slot->mode == RING_FREE) {
+        ring_count(&uring->base.counters.rearms_receive, 1);
+        if (uring->tuning.receive_multi) ring_count(&uring->base.counters.rearms_overflow, 1);
+    }
+    arm_if_wanted(uring, slot);
+    return told;
+}
+
+bool uring_received(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out) {
+    const char *data = NULL;
+    if (cqe->flags & IORING_CQE_F_BUFFER)
+        data = buffers_lend(&uring->buffers, (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT));
+    if ((cqe->flags & IORING_CQE_F_MORE) == 0) slot->receive = RECEIVE_NONE;
+    if (slot->base.closing || slot->final_known) return false;
+    if (cqe->res > 0) return got_bytes(uring, slot, cqe, data, out);
+    switch (-cqe->res) {
+    case ENOBUFS: starve(uring, slot); return false;
+    case ECANCELED: /* our own cancel */
+    case EINTR:
+    case EAGAIN: arm_if_wanted(uring, slot); return false;
+    default: return ended(uring, slot, cqe->res, out);
+    }
+}

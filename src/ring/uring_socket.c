@@ -1,0 +1,277 @@
+/* Connecting, sending, closing, watching. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include "ring/uring_priv.h"
+
+enum { QUIET_BYTES_MAX = 16 * 1024 };
+
+static struct ring_id id_of(const struct uring *uring, const struct uring_slot *slot) {
+    return slots_id(&uring->base.slots, &slot->base);
+}
+
+/* ----------------------------------------------------------------------------------------------------- connect ---- */
+
+int32_t uring_connect(struct ring *ring, const struct ring_address *address, void *user, struct ring_id *out) {
+    struct uring *uring = uring_of(ring);
+    struct slot *base = slots_take(&ring->slots, SLOT_SOCKET, user);
+    if (base == NULL) return -ENFILE;
+    int fd = ring_socket_open(ring, address, 0);
+    if (fd < 0) {
+        slots_give(&ring->slots, base);
+        return fd;
+    }
+    struct uring_slot *slot = uring_slot_of(base);
+    slot->file = fd;
+    slot->fixed = false;
+    slot->in_flight = 0;
+    slot->sending = false;
+    slot->slow = false;
+    slot->receive = RECEIVE_NONE;
+    slot->connecting = true;
+    slot->kept_head = BUFFER_NONE;
+    struct io_uring_sqe *sqe = uring_submission(uring);
+    union submission *stable = uring_stable(uring, sqe);
+    stable->address = address->storage;
+    io_uring_prep_connect(sqe, fd, (struct sockaddr *)&stable->address, address->len);
+    *out = id_of(uring, slot);
+    uring_queue(uring, sqe, OP_CONNECT, slot);
+    return 0;
+}
+
+bool uring_connected(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out) {
+    slot->connecting = false;
+    if (slot->base.closing) return false;
+    if (cqe->res == 0) {
+        ring_count(&uring->base.counters.connected, 1);
+        uring_receive_start(uring, slot);
+    }
+    ring_event_set(out, RING_CONNECTED, id_of(uring, slot), slot->base.user, cqe->res);
+    return true;
+}
+
+/* -------------------------------------------------------------------------------------------------------- send ---- */
+
+static void prepare_message(struct uring *uring, struct io_uring_sqe *sqe, const struct uring_slot *slot, uint32_t first) {
+    struct msghdr *message = &uring_stable(uring, sqe)->message;
+    *message = (struct msghdr){
+        .msg_iov = (struct iovec *)(uintptr_t)(slot->segments + first), /* the kernel does not write through it */
+        .msg_iovlen = slot->send_count - first,
+    };
+    io_uring_prep_sendmsg(sqe, slot->file, message, MSG_WAITALL | MSG_NOSIGNAL);
+}
+
+/* Queues what is left of the send. A segment that was sent in part goes alone. */
+static void queue_send(struct uring *uring, struct uring_slot *slot) {
+    uint32_t first = 0;
+    size_t skip = slot->sent;
+    while (skip >= slot->segments[first].iov_len) skip -= slot->segments[first++].iov_len;
+    rm_assert(first < slot->send_count);
+    struct io_uring_sqe *sqe = uring_submission(uring);
+    const struct iovec *segment = &slot->segments[first];
+    if (skip > 0 || first + 1 == slot->send_count)
+        io_uring_prep_send(sqe, slot->file, (char *)segment->iov_base + skip, segment->iov_len - skip,
+                           MSG_WAITALL | MSG_NOSIGNAL);
+    else
+        prepare_message(uring, sqe, slot, first);
+    if (slot->fixed) sqe->flags |= IOSQE_FIXED_FILE;
+    slot->send_turn = uring->turn;
+    uring_queue(uring, sqe, OP_SEND, slot);
+}
+
+void uring_send(struct ring *ring, struct slot *base, const struct iovec *segments, uint32_t n, enum ring_send how) {
+    struct uring *uring = uring_of(ring);
+    struct uring_slot *slot = uring_slot_of(base);
+    rm_assert(!slot->sending);
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++) bytes += segments[i].iov_len;
+    rm_assert(bytes > 0);
+    rm_assert(bytes <= INT32_MAX);
+    slot->segments = segments;
+    slot->send_count = n;
+    slot->send_bytes = (uint32_t)bytes;
+    slot->sent = 0;
+    slot->sending = true;
+    slot->quiet = how == RING_SEND_QUIET && bytes <= QUIET_BYTES_MAX && !slot->slow && uring->tuning.wait_quiet;
+    if (slot->quiet) uring->quiet++;
+    ring_count(&ring->counters.sends, 1);
+    queue_send(uring, slot);
+}
+
+bool uring_sent(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out) {
+    slot->sending = false;
+    if (cqe->res > 0) ring_count(&uring->base.counters.sent_bytes, (uint64_t)cqe->res);
+    if (slot->base.closing) return false;
+    if (slot->quiet && uring->turn - slot->send_turn > 1) slot->slow = true;
+    if (cqe->res > 0) slot->sent += (uint32_t)cqe->res;
+    rm_assert(slot->sent <= slot->send_bytes);
+    int32_t result = cqe->res < 0 ? cqe->res : (int32_t)slot->sent;
+    if (result == -EAGAIN || result == -EINTR || (cqe->res > 0 && slot->sent < slot->send_bytes)) {
+        ring_count(&uring->base.counters.short_sends, 1);
+        slot->sending = true;
+        slot->quiet = false;
+        queue_send(uring, slot);
+        return false;
+    }
+    ring_event_set(out, RING_SENT, id_of(uring, slot), slot->base.user, result);
+    return true;
+}
+
+/* --------------------------------------------------------------------------------------- real descriptors, rarely ---- */
+
+/* A normal descriptor for a direct one, for the calls that io_uring has not (or has only on helper threads of the kernel:
+ * IORING_OP_SHUTDOWN is one). Completes inside the submission; -errno. io_uring_prep_fixed_fd_install(3), kernel 6.8. */
+static int32_t install(struct uring *uring, const struct uring_slot *slot) {
+    struct io_uring_sqe *sqe = uring_submission(uring);
+    io_uring_prep_fixed_fd_install(sqe, slot->file, 0);
+    sqe->user_data = (uint64_t)OP_INSTALL << 56 | ++uring->installs;
+    uint64_t tag = sqe->user_data;
+    ring_count(&uring->base.counters.sqes, 1);
+    uring_submit(uring);
+    const struct io_uring_cqe *cqe = uring_peek(uring, tag);
+    return cqe == NULL ? -EAGAIN : cqe->res;
+}
+
+typedef int32_t with_fd_fn(struct ring *ring, int fd, struct ring_address *out);
+
+static int32_t with_descriptor(struct uring *uring, struct uring_slot *slot, with_fd_fn *call, struct ring_address *out) {
+    if (!slot->fixed) return call(&uring->base, slot->file, out);
+    int32_t fd = install(uring, slot);
+    if (fd < 0) return fd;
+    int32_t result = call(&uring->base, fd, out);
+    ring_socket_close(&uring->base, fd);
+    return result;
+}
+
+static int32_t call_shutdown(struct ring *ring, int fd, struct ring_address *out) {
+    (void)out;
+    ring_socket_shutdown(ring, fd);
+    return 0;
+}
+
+static int32_t call_linger(struct ring *ring, int fd, struct ring_address *out) {
+    (void)out;
+    ring_socket_linger_zero(ring, fd);
+    return 0;
+}
+
+/* Where no descriptor can be had (EMFILE), the ring ends our half the other way: a thread of the kernel's. */
+void uring_shutdown_write(struct ring *ring, struct slot *base) {
+    struct uring *uring = uring_of(ring);
+    struct uring_slot *slot = uring_slot_of(base);
+    rm_assert(!slot->sending);
+    if (with_descriptor(uring, slot, call_shutdown, NULL) >= 0) return;
+    struct io_uring_sqe *sqe = uring_submission(uring);
+    io_uring_prep_shutdown(sqe, slot->file, SHUT_WR);
+    if (slot->fixed) sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    uring_queue(uring, sqe, OP_CLOSE, NULL);
+}
+
+int32_t uring_peer(struct ring *ring, struct slot *slot, struct ring_address *out) {
+    return with_descriptor(uring_of(ring), uring_slot_of(slot), ring_socket_peer, out);
+}
+
+int32_t uring_local(struct ring *ring, struct slot *slot, struct ring_address *out) {
+    return with_descriptor(uring_of(ring), uring_slot_of(slot), ring_socket_local, out);
+}
+
+/* ------------------------------------------------------------------------------------------------------- close ---- */
+
+void uring_stop_all(struct uring *uring, struct uring_slot *slot) {
+    if (slot->in_flight == 0) return;
+    if (slot->base.kind == SLOT_LISTENER) {
+        uring_accept_stop(uring, slot);
+        return;
+    }
+    if (slot->base.kind == SLOT_WATCH) {
+        uring_cancel(uring, slot, OP_POLL);
+        return;
+    }
+    if (slot->connecting) uring_cancel(uring, slot, OP_CONNECT);
+    if (slot->sending) uring_cancel(uring, slot, OP_SEND);
+    if (slot->receive != RECEIVE_NONE) uring_cancel(uring, slot, OP_RECEIVE);
+}
+
+void uring_settle(struct uring *uring, struct uring_slot *slot) {
+    if (slot->in_flight > 0 || slot->base.on_list == LIST_CLOSED) return;
+    if (slot->base.kind == SLOT_LISTENER) {
+        uring_accept_forget(uring, slot);
+        ring_socket_close(&uring->base, slot->file);
+    }
+    slot_list_append(&uring->base.slots, &uring->closed, &slot->base, LIST_CLOSED);
+}
+
+void uring_close(struct ring *ring, struct slot *base, bool reset) {
+    struct uring *uring = uring_of(ring);
+    struct uring_slot *slot = uring_slot_of(base);
+    if (reset) (void)with_descriptor(uring, slot, call_linger, NULL);
+    if (base->kind == SLOT_SOCKET) uring_receive_drop(uring, slot);
+    uring_stop_all(uring, slot);
+    /* A close lets go of the name only: the cancelled requests, which run before it or with it, hold the socket. */
+    if (base->kind == SLOT_SOCKET) uring_close_file(uring, slot->file, slot->fixed);
+    uring_settle(uring, slot);
+}
+
+/* ------------------------------------------------------------------------------------------------------- watch ---- */
+
+static void arm_poll(struct uring *uring, struct uring_slot *slot) {
+    struct io_uring_sqe *sqe = uring_submission(uring);
+    if (slot->persistent)
+        io_uring_prep_poll_multishot(sqe, slot->file, slot->interest);
+    else
+        io_uring_prep_poll_add(sqe, slot->file, slot->interest);
+    uring_queue(uring, sqe, OP_POLL, slot);
+}
+
+static uint32_t poll_events(uint32_t interest) {
+    return POLLRDHUP | ((interest & RING_READABLE) ? POLLIN : 0u) | ((interest & RING_WRITABLE) ? POLLOUT : 0u);
+}
+
+static bool can_be_watched(struct ring *ring, int fd) {
+    struct stat status;
+    ring_count_call(ring, RING_CALL_newfstatat);
+    if (fstat(fd, &status) < 0) return false;
+    return !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
+
+int32_t uring_watch(struct ring *ring, int fd, uint32_t interest, bool persistent, void *user, struct ring_id *out) {
+    struct uring *uring = uring_of(ring);
+    if (!can_be_watched(ring, fd)) return -EPERM;
+    struct slot *base = slots_take(&ring->slots, SLOT_WATCH, user);
+    if (base == NULL) return -ENFILE;
+    struct uring_slot *slot = uring_slot_of(base);
+    slot->file = fd;
+    slot->fixed = false;
+    slot->in_flight = 0;
+    slot->persistent = persistent;
+    slot->spent = false;
+    slot->interest = poll_events(interest);
+    *out = id_of(uring, slot);
+    arm_poll(uring, slot);
+    return 0;
+}
+
+void uring_rewatch(struct ring *ring, struct slot *base, uint32_t interest) {
+    struct uring_slot *slot = uring_slot_of(base);
+    rm_assert(!slot->persistent);
+    rm_assert(!slot->spent);
+    rm_assert(slot->in_flight == 0);
+    slot->interest = poll_events(interest);
+    arm_poll(uring_of(ring), slot);
+}
+
+bool uring_polled(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out) {
+    if (slot->base.closing || slot->spent) return false;
+    int32_t ready = 0;
+    if (cqe->res < 0 || (cqe->res & (POLLERR | POLLNVAL))) ready |= RING_ERROR;
+    if (cqe->res > 0 && (cqe->res & POLLIN)) ready |= RING_READABLE;
+    if (cqe->res > 0 && (cqe->res & POLLOUT)) ready |= RING_WRITABLE;
+    if (cqe->res > 0 && (cqe->res & (POLLHUP | POLLRDHUP))) ready |= RING_HANGUP;
+    slot->spent = (ready & (RING_ERROR | RING_HANGUP)) != 0;
+    if (slot->persistent && !slot->spent && slot->in_flight == 0) arm_poll(uring, slot);
+    ring_event_set(out, RING_READY, id_of(uring, slot), slot->base.user, ready);
+    return true;
+}
