@@ -116,12 +116,11 @@ static void starve(struct uring *uring, struct uring_slot *slot) {
     slot_list_append(&uring->base.slots, &uring->starved, &slot->base, LIST_STARVED);
 }
 
+/* Running out means that more bytes are in flight than there are buffers for: twice as many from now on. */
 void uring_receive_feed(struct uring *uring) {
-    while (uring->buffers.with_kernel < uring->starved.count) {
-        uint32_t before = uring->buffers.count;
-        if (!buffers_grow(&uring->buffers)) break;
-        ring_count(&uring->base.counters.buffers_grown, uring->buffers.count - before);
-    }
+    if (uring->starved.count == 0) return;
+    uint32_t before = uring->buffers.count;
+    if (buffers_grow(&uring->buffers)) ring_count(&uring->base.counters.buffers_grown, uring->buffers.count - before);
     for (uint32_t n = uring->buffers.with_kernel; n > 0; n--) {
         struct slot *slot = slot_list_pop(&uring->base.slots, &uring->starved);
         if (slot == NULL) return;
