@@ -65,8 +65,13 @@ def count_test(test):
     return passed, failed if good or failed else 1, skipped
 
 
+def short_name(test):
+    """Without the project and the suites that meson puts before it."""
+    return test["name"].split(" / ")[-1]
+
+
 def show_failure(test, lines_max=200):
-    print(f"---- {test['name']}: {test['result']}, exit code {test.get('returncode')}")
+    print(f"---- {short_name(test)}: {test['result']}, exit code {test.get('returncode')}")
     for stream in ("stdout", "stderr"):
         lines = (test.get(stream) or "").splitlines()
         if len(lines) > lines_max:
@@ -82,7 +87,7 @@ def main(path):
     for test in tests:
         counts = count_test(test)
         sums = [a + b for a, b in zip(sums, counts)]
-        rows.append(f"  {test['name']:<40} {counts[0]:5} passed {counts[1]:3} failed {counts[2]:3} skipped"
+        rows.append(f"  {short_name(test):<28} {counts[0]:5} passed {counts[1]:3} failed {counts[2]:3} skipped"
                     f" {test.get('duration', 0):7.1f} s")
         if counts[1]:
             show_failure(test)

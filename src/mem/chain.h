@@ -7,6 +7,7 @@
 
 #include <sys/uio.h>
 
+#include "mem/assert.h"
 #include "mem/pool.h"
 #include "mem/span.h"
 
@@ -40,10 +41,10 @@ void chain_init(struct chain *chain, struct pool *blocks);
 
 /* At least `n` contiguous writable bytes (n <= BLOCK_ROOM) at the end, in the tail block when it has the room, else in a new
  * one. They are not part of the chain before chain_commit. NULL when the pool is empty. */
-[[gnu::warn_unused_result]] char *chain_reserve(struct chain *chain, uint32_t n);
+[[gnu::warn_unused_result]] static inline char *chain_reserve(struct chain *chain, uint32_t n);
 
 /* Makes the first `n` bytes of what chain_reserve returned last part of the chain. */
-void chain_commit(struct chain *chain, uint32_t n);
+static inline void chain_commit(struct chain *chain, uint32_t n);
 
 /* Copies `bytes` to the end, across blocks. False when the pool is empty: nothing of it was appended then. */
 [[gnu::warn_unused_result]] bool chain_append(struct chain *chain, struct span bytes);
@@ -59,10 +60,16 @@ struct chain_mark {
     uint32_t len;
     size_t bytes;
 };
-struct chain_mark chain_mark(const struct chain *chain);
+static inline struct chain_mark chain_mark(const struct chain *chain);
 
 /* Drops all that was appended since the mark; releases its blocks. */
 void chain_rollback(struct chain *chain, struct chain_mark mark);
+
+/* Moves all that was appended since the mark to `to`, which is empty and uses the same pool. Bytes that share the mark's block
+ * with older ones are copied into a block of their own; then *moved_from is where they were and *moved_to where they are now
+ * (else both are NULL), so that pointers into them can follow. False when the pool is empty: nothing has changed then. */
+[[gnu::warn_unused_result]] bool chain_cut(struct chain *chain, struct chain_mark mark, struct chain *to,
+                                           const char **moved_from, char **moved_to);
 
 /* Moves all of `from` behind `to` by pointer; `from` is empty then. Both use the same pool. */
 void chain_splice(struct chain *to, struct chain *from);
@@ -76,5 +83,30 @@ void chain_consume(struct chain *chain, size_t bytes);
 
 /* Gives back every block. */
 void chain_reset(struct chain *chain);
+
+/* ------------------------------------------------------------------------------------------------ inline parts ---- */
+
+/* chain_reserve when the tail block has no room: takes a block. */
+char *chain_reserve_block(struct chain *chain, uint32_t n);
+
+static inline char *chain_reserve(struct chain *chain, uint32_t n) {
+    struct block *tail = chain->tail;
+    if (tail != NULL && tail->data == tail->room && n <= BLOCK_ROOM - tail->len)
+        return tail->room + tail->len;
+    return chain_reserve_block(chain, n);
+}
+
+static inline void chain_commit(struct chain *chain, uint32_t n) {
+    struct block *tail = chain->tail;
+    rm_assert(tail != NULL);
+    rm_assert(n <= BLOCK_ROOM - tail->len);
+    tail->len += n;
+    chain->bytes += n;
+}
+
+static inline struct chain_mark chain_mark(const struct chain *chain) {
+    struct block *tail = chain->tail;
+    return (struct chain_mark){ tail, tail != NULL ? tail->len : 0, chain->bytes };
+}
 
 #endif

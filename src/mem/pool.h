@@ -21,6 +21,8 @@ struct pool {
     uint32_t free_count; /* given + never taken */
     uint32_t low_water;  /* the least free_count there ever was */
     uint64_t refused;    /* takes that found it empty */
+    uint64_t inverse;    /* item_bytes >> shift is odd; this is its inverse modulo 2^64: division without dividing */
+    uint32_t shift;
 };
 
 /* Bytes that pool_init needs for `count` items of `item_bytes` (each rounded up to `pool_item_bytes`). */

@@ -5,19 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "mem/poison.h"
 #include "ring/sim_priv.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#include <sanitizer/asan_interface.h>
-#endif
-#endif
-#ifndef ASAN_POISON_MEMORY_REGION
-#define ASAN_POISON_MEMORY_REGION(data, len) ((void)(data), (void)(len))
-#define ASAN_UNPOISON_MEMORY_REGION(data, len) ((void)(data), (void)(len))
-#endif
 
 enum {
     TURN_EVENTS_MAX = 1024,
@@ -263,7 +252,7 @@ static uint32_t receive_size(struct sim_ring *ring, const struct sim_inbox *in) 
 static bool bytes_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out) {
     if (no_buffer(ring)) return false;
     char *buffer = ring->buffers + (size_t)ring->buffers_used++ * ring->buffer_bytes;
-    ASAN_UNPOISON_MEMORY_REGION(buffer, ring->buffer_bytes);
+    poison_clear(buffer, ring->buffer_bytes);
     uint32_t n = sim_net_read(ring->world, slot->end, buffer, receive_size(ring, &slot->end->in));
     ring_event_set(out, RING_RECEIVED, id_of(slot), slot->head.user, (int32_t)n);
     out->bytes = span_of(buffer, n);
@@ -288,7 +277,7 @@ static void reclaim_buffers(struct sim_ring *ring) {
     size_t bytes = (size_t)ring->buffers_used * ring->buffer_bytes;
     if (bytes == 0) return;
     memset(ring->buffers, DEAD_BYTE, bytes);
-    ASAN_POISON_MEMORY_REGION(ring->buffers, bytes);
+    poison_mark(ring->buffers, bytes);
     ring->buffers_used = 0;
 }
 
@@ -675,7 +664,7 @@ static int32_t sim_open(const struct ring_config *config, struct ring **out, str
     size_t bytes = buffers_bytes(config, &ring->buffer_bytes);
     ring->buffers = slab_take(&slab, bytes);
     ring->buffers_count = config->tuning.buffers;
-    ASAN_POISON_MEMORY_REGION(ring->buffers, bytes);
+    poison_mark(ring->buffers, bytes);
     slab_seal(&slab);
     slot_list_init(&ring->ready);
     sim_timer_init(&ring->job_timer, SIM_JOB, ring);
@@ -702,7 +691,7 @@ static void sim_release(struct ring *common) {
     struct sim_ring **link = &world->rings;
     while (*link != ring) link = &(*link)->next;
     *link = ring->next;
-    ASAN_UNPOISON_MEMORY_REGION(ring->buffers, (size_t)ring->buffers_count * ring->buffer_bytes);
+    poison_clear(ring->buffers, (size_t)ring->buffers_count * ring->buffer_bytes);
     struct slab slab = ring->slab;
     slab_release(&slab);
 }

@@ -168,7 +168,6 @@ static bool anything_pending(const struct uring *uring) {
  * that does not complete at once makes us wait for an event too many, so such a sleep is short. */
 static int32_t sleep_for_events(struct uring *uring, uint64_t deadline_ns, uint32_t lag) {
     uint32_t quiet = uring->quiet;
-    uring->quiet = 0;
     if (quiet > uring->ring.cq.ring_entries / 2) quiet = 0;
     if (quiet > 0) deadline_ns = earlier(deadline_ns, uring->base.now_ns + QUIET_GUARD_NS);
     return uring_enter(uring, lag + quiet + 1, deadline_ns);
@@ -187,6 +186,7 @@ int32_t uring_wait(struct ring *ring, uint64_t deadline_ns) {
     deadline_ns = earlier(deadline_ns, uring->accept_retry_ns);
     int32_t error = poll ? enter(uring, lag, IORING_ENTER_GETEVENTS, NULL) : sleep_for_events(uring, deadline_ns, lag);
     if (error == 0) error = uring->broken;
+    uring->quiet = 0;
     ring_common_turn(ring);
     uring->turn++;
     uring->turn_events = 0;

@@ -1,9 +1,13 @@
 /* The receive buffers shared with the kernel: io_uring_register_buf_ring(3), kernel 5.19. */
 #include "ring/uring_priv.h"
 
+static char *at(const struct buffers *buffers, uint16_t id) {
+    return buffers->memory + (size_t)id * (buffers->bytes + BUFFER_GAP);
+}
+
 static void give(struct buffers *buffers, uint16_t id, int offset) {
-    io_uring_buf_ring_add(buffers->ring, buffers->memory + (size_t)id * buffers->bytes, buffers->bytes, id,
-                          io_uring_buf_ring_mask(buffers->entries), offset);
+    io_uring_buf_ring_add(buffers->ring, at(buffers, id), buffers->bytes, id, io_uring_buf_ring_mask(buffers->entries),
+                          offset);
 }
 
 static void add(struct buffers *buffers, uint32_t n) {
@@ -32,7 +36,7 @@ char *buffers_lend(struct buffers *buffers, uint16_t id) {
     rm_assert(buffers->with_kernel > 0);
     buffers->with_kernel--;
     buffers->lent[buffers->lent_count++] = id;
-    return buffers->memory + (size_t)id * buffers->bytes;
+    return at(buffers, id);
 }
 
 void buffers_return(struct buffers *buffers) {
@@ -65,6 +69,7 @@ void buffers_keep(struct buffers *buffers, struct uring_slot *slot, uint16_t id,
         buffers->next[slot->kept_tail] = id;
     slot->kept_tail = id;
     slot->kept_bytes += len;
+    slot->kept_buffers++;
 }
 
 struct span buffers_unkeep(struct buffers *buffers, struct uring_slot *slot) {
@@ -73,9 +78,10 @@ struct span buffers_unkeep(struct buffers *buffers, struct uring_slot *slot) {
     rm_assert(buffers->kept > 0);
     slot->kept_head = buffers->next[id];
     slot->kept_bytes -= buffers->len[id];
+    slot->kept_buffers--;
     buffers->kept--;
     buffers->lent[buffers->lent_count++] = id;
-    return span_of(buffers->memory + (size_t)id * buffers->bytes, buffers->len[id]);
+    return span_of(at(buffers, id), buffers->len[id]);
 }
 
 void buffers_forget(struct buffers *buffers, struct uring_slot *slot) {

@@ -21,8 +21,9 @@
  * Invariant: with_kernel + lent_count + kept == count <= entries. */
 struct buffers {
     struct io_uring_buf_ring *ring; /* page aligned, registered as group 0 */
-    char *memory;                   /* entries * bytes; what lies behind `count` is never touched */
-    uint32_t entries, bytes;
+    char *memory;                   /* entries * (bytes + BUFFER_GAP); what lies behind `count` is never touched */
+    uint32_t entries;
+    uint32_t bytes;                 /* of one buffer; they lie bytes + BUFFER_GAP apart */
     uint32_t count, with_kernel, kept;
     uint32_t lent_count;
     uint16_t *lent;  /* entries: given back at the next wait */
@@ -30,7 +31,12 @@ struct buffers {
     uint32_t *len;   /* entries: bytes in a kept buffer */
 };
 
-enum { BUFFER_NONE = UINT16_MAX, BUFFER_GROUP = 0 };
+enum {
+    BUFFER_NONE = UINT16_MAX,
+    BUFFER_GROUP = 0,
+    BUFFER_GAP = 64,      /* between two buffers, so that their first lines don't fall into the same sets of a cache */
+    KEPT_BUFFERS_MAX = 64, /* of one paused socket, however small what is in them */
+};
 
 enum uring_op {
     OP_ACCEPT = 1,
@@ -78,6 +84,7 @@ struct uring_slot {
     int32_t final;          /* 0 or -errno */
     uint16_t kept_head, kept_tail; /* buffers kept while METERED, BUFFER_NONE when there are none */
     uint32_t kept_bytes;
+    uint32_t kept_buffers;
     uint32_t interest;             /* watch: poll events */
     uint32_t send_bytes, sent;     /* of the send in flight */
     uint32_t send_turn;            /* the enter that submitted it */

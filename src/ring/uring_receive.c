@@ -33,6 +33,7 @@ void uring_receive_start(struct uring *uring, struct uring_slot *slot) {
     slot->kept_head = BUFFER_NONE;
     slot->kept_tail = BUFFER_NONE;
     slot->kept_bytes = 0;
+    slot->kept_buffers = 0;
     arm(uring, slot, false);
 }
 
@@ -151,7 +152,7 @@ static bool ended(struct uring *uring, struct uring_slot *slot, int32_t result, 
 
 /* Bytes that nobody asked for, or that have older ones before them. */
 static bool keep(struct uring *uring, struct uring_slot *slot, uint16_t id, uint32_t len, struct ring_event *out) {
-    if (slot->kept_bytes + len > RING_KEPT_BYTES_MAX) {
+    if (slot->kept_bytes + len > RING_KEPT_BYTES_MAX || slot->kept_buffers == KEPT_BUFFERS_MAX) {
         if (slot->receive == RECEIVE_MULTI) {
             slot->receive = RECEIVE_CANCELLING;
             uring_cancel(uring, slot, OP_RECEIVE);

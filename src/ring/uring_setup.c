@@ -27,7 +27,7 @@ static size_t plan(const struct ring_config *config) {
     bytes += slab_round(config->sockets_max * sizeof(struct uring_slot));
     bytes += slab_round(tuning->sq_entries * 2 * sizeof(union submission)); /* the kernel rounds up to a power of two */
     bytes += slab_round(entries * sizeof(struct io_uring_buf) + PAGE);
-    bytes += slab_round(entries * tuning->buffer_bytes + PAGE);
+    bytes += slab_round(entries * (tuning->buffer_bytes + BUFFER_GAP) + PAGE);
     bytes += 2 * slab_round(entries * sizeof(uint16_t)) + slab_round(entries * sizeof(uint32_t));
     bytes += slab_round(parked_max(tuning) * sizeof(struct parked));
     return bytes;
@@ -46,7 +46,7 @@ static void carve_buffers(struct buffers *buffers, struct slab *slab, const stru
     buffers->entries = tuning->buffers_max;
     buffers->bytes = tuning->buffer_bytes;
     buffers->ring = take_page_aligned(slab, buffers->entries * sizeof(struct io_uring_buf));
-    buffers->memory = take_page_aligned(slab, (size_t)buffers->entries * buffers->bytes);
+    buffers->memory = take_page_aligned(slab, (size_t)buffers->entries * (buffers->bytes + BUFFER_GAP));
     buffers->lent = slab_take(slab, buffers->entries * sizeof(uint16_t));
     buffers->next = slab_take(slab, buffers->entries * sizeof(uint16_t));
     buffers->len = slab_take(slab, buffers->entries * sizeof(uint32_t));

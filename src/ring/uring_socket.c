@@ -32,6 +32,8 @@ int32_t uring_connect(struct ring *ring, const struct ring_address *address, voi
     slot->receive = RECEIVE_NONE;
     slot->connecting = true;
     slot->kept_head = BUFFER_NONE;
+    slot->kept_bytes = 0;
+    slot->kept_buffers = 0;
     struct io_uring_sqe *sqe = uring_submission(uring);
     union submission *stable = uring_stable(uring, sqe);
     stable->address = address->storage;
