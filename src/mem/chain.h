@@ -91,8 +91,9 @@ char *chain_reserve_block(struct chain *chain, uint32_t n);
 
 static inline char *chain_reserve(struct chain *chain, uint32_t n) {
     struct block *tail = chain->tail;
-    if (tail != NULL && tail->data == tail->room && n <= BLOCK_ROOM - tail->len)
+    if (tail != NULL && tail->data == tail->room && n <= BLOCK_ROOM - tail->len) {
         return tail->room + tail->len;
+    }
     return chain_reserve_block(chain, n);
 }
 
