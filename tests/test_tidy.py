@@ -109,7 +109,7 @@ class Tree(unittest.TestCase):
 
     def test_header_that_needs_another(self):
         self.write("src/mem/needy.h", "uint32_t needy(void);\n")
-        self.write("src/mem/twice.h", "struct twice {\n    int x;\n};\n")
+        self.write("src/mem/twice.h", "static inline int twice(void) {\n    return 2;\n}\n")
         self.write("src/mem/whole.h", "#pragma once\n#include <stdint.h>\nuint32_t whole(void);\n")
         found, _ = tidy.check_tree(self.root, ["cc"])
         self.assertEqual([f[0] for f in found if "alone" in f[2]], ["src/mem/needy.h", "src/mem/twice.h"])
@@ -176,6 +176,8 @@ class Results(unittest.TestCase):
     def test_cmocka(self):
         self.assertEqual(self.count(CMOCKA, "FAIL", 1), (1, 1, 1))
         self.assertEqual(self.count(CMOCKA_GOOD + CMOCKA_GOOD), (4, 0, 0))
+        named = CMOCKA.replace("] 1 test(s), listed", "] group_tests: 1 test(s), listed").replace("] 3", "] group_tests: 3")
+        self.assertEqual(self.count(named, "FAIL", 1), (1, 1, 1))
 
     def test_bad_end_after_good_cases(self):
         self.assertEqual(self.count(CMOCKA_GOOD, "FAIL", 1), (2, 1, 0))

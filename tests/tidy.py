@@ -275,13 +275,14 @@ def check_file(path, text):
 
 def tracked_files(root):
     """What git knows or would add; in an unpacked archive, everything but build/."""
-    done = subprocess.run(["git", "-C", str(root), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True,
-                          check=False)
-    if done.returncode == 0 and done.stdout:
+    try:
+        done = subprocess.run(["git", "-C", str(root), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True,
+                              check=True)
         names = done.stdout.split("\n")
-    else:
+    except (FileNotFoundError, subprocess.CalledProcessError):
         names = [str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()]
-    return sorted(n for n in names if n and (root / n).is_file() and not n.startswith(("build/", ".git/")))
+    return sorted(n for n in names if n and (root / n).is_file() and not n.startswith(("build/", ".git/"))
+                  and "__pycache__" not in n)
 
 
 def is_text(path):
