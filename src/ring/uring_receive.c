@@ -3,9 +3,17 @@
 
 #include "ring/uring_priv.h"
 
-static void arm(struct uring *uring, struct uring_slot *slot, bool poll_first) {
+/* While buffers are short, whoever has a turn gets one buffer and goes to the end of the line. */
+static bool buffers_short(const struct uring *uring) {
+    return uring->starved.count > 0;
+}
+
+static bool wants_multi(const struct uring *uring, const struct uring_slot *slot) {
+    return slot->mode == RING_FREE && uring->tuning.receive_multi && !buffers_short(uring);
+}
+
+static void arm(struct uring *uring, struct uring_slot *slot, bool multi, bool poll_first) {
     struct io_uring_sqe *sqe = uring_submission(uring);
-    bool multi = slot->mode == RING_FREE && uring->tuning.receive_multi;
     if (multi)
         io_uring_prep_recv_multishot(sqe, slot->file, NULL, 0, 0);
     else
@@ -20,8 +28,18 @@ static void arm(struct uring *uring, struct uring_slot *slot, bool poll_first) {
 
 /* A single-shot receive on a drained socket would fail once before it waits, so it is told to wait at once. */
 static void rearm(struct uring *uring, struct uring_slot *slot) {
-    bool multi = slot->mode == RING_FREE && uring->tuning.receive_multi;
-    arm(uring, slot, !multi && !slot->more_queued);
+    if (buffers_short(uring)) {
+        slot_list_append(&uring->base.slots, &uring->starved, &slot->base, LIST_STARVED);
+        return;
+    }
+    bool multi = wants_multi(uring, slot);
+    arm(uring, slot, multi, !multi && !slot->more_queued);
+}
+
+static void cancel_multishot(struct uring *uring, struct uring_slot *slot) {
+    if (slot->receive != RECEIVE_MULTI) return;
+    slot->receive = RECEIVE_CANCELLING;
+    uring_cancel(uring, slot, OP_RECEIVE);
 }
 
 void uring_receive_start(struct uring *uring, struct uring_slot *slot) {
@@ -34,7 +52,7 @@ void uring_receive_start(struct uring *uring, struct uring_slot *slot) {
     slot->kept_tail = BUFFER_NONE;
     slot->kept_bytes = 0;
     slot->kept_buffers = 0;
-    arm(uring, slot, false);
+    arm(uring, slot, uring->tuning.receive_multi, false);
 }
 
 static bool has_kept(const struct uring_slot *slot) {
@@ -58,6 +76,7 @@ static void unlist(struct uring *uring, struct uring_slot *slot) {
 /* Nothing is armed: arms what the mode asks for. */
 static void arm_if_wanted(struct uring *uring, struct uring_slot *slot) {
     if (slot->receive != RECEIVE_NONE || slot->final_known || slot->base.on_list == LIST_STARVED) return;
+    if (slot->base.on_list == LIST_KEPT) return; /* looked at again when that is delivered */
     if (slot->mode == RING_METERED && (!slot->want_more || slot->kept_head != BUFFER_NONE)) return;
     rearm(uring, slot);
 }
@@ -70,9 +89,7 @@ void uring_receive_mode(struct ring *ring, struct slot *base, enum ring_receive 
     slot->want_more = false;
     if (mode == RING_METERED) {
         unlist(uring, slot);
-        if (slot->receive != RECEIVE_MULTI) return;
-        slot->receive = RECEIVE_CANCELLING;
-        uring_cancel(uring, slot, OP_RECEIVE);
+        cancel_multishot(uring, slot);
         return;
     }
     list_kept(uring, slot);
@@ -107,6 +124,7 @@ bool uring_receive_kept(struct uring *uring, struct ring_event *out) {
         tell(uring, slot, slot->final, (struct span){ 0 }, out);
     }
     list_kept(uring, slot);
+    arm_if_wanted(uring, slot);
     return true;
 }
 
@@ -127,7 +145,7 @@ void uring_receive_feed(struct uring *uring) {
         if (slot == NULL) return;
         ring_count(&uring->base.counters.rearms_no_buffers, 1);
         ring_count(&uring->base.counters.rearms_receive, 1);
-        arm(uring, uring_slot_of(slot), true);
+        arm(uring, uring_slot_of(slot), wants_multi(uring, uring_slot_of(slot)), true);
     }
 }
 
@@ -153,10 +171,7 @@ static bool ended(struct uring *uring, struct uring_slot *slot, int32_t result, 
 /* Bytes that nobody asked for, or that have older ones before them. */
 static bool keep(struct uring *uring, struct uring_slot *slot, uint16_t id, uint32_t len, struct ring_event *out) {
     if (slot->kept_bytes + len > RING_KEPT_BYTES_MAX || slot->kept_buffers == KEPT_BUFFERS_MAX) {
-        if (slot->receive == RECEIVE_MULTI) {
-            slot->receive = RECEIVE_CANCELLING;
-            uring_cancel(uring, slot, OP_RECEIVE);
-        }
+        cancel_multishot(uring, slot);
         return ended(uring, slot, -ENOBUFS, out);
     }
     ring_count(&uring->base.counters.kept_bytes, len);
@@ -180,6 +195,7 @@ static bool got_bytes(struct uring *uring, struct uring_slot *slot, const struct
         ring_count(&uring->base.counters.rearms_receive, 1);
         if (uring->tuning.receive_multi) ring_count(&uring->base.counters.rearms_overflow, 1);
     }
+    if (buffers_short(uring)) cancel_multishot(uring, slot);
     arm_if_wanted(uring, slot);
     return told;
 }

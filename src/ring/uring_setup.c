@@ -397,6 +397,16 @@ int32_t uring_open(const struct ring_config *config, struct ring **out, struct r
     return 0;
 }
 
+/* Accepted connections whose completions nobody has read. */
+static void close_undelivered(struct uring *uring) {
+    uint32_t tail = io_uring_smp_load_acquire(uring->ring.cq.ktail);
+    for (; uring->cq_head != tail; uring->cq_head++) {
+        const struct io_uring_cqe *cqe = &uring->ring.cq.cqes[uring->cq_head & uring->ring.cq.ring_mask];
+        if (cqe->user_data >> 56 == OP_ACCEPT && cqe->res >= 0 && !uring->tuning.files_direct) close(cqe->res);
+    }
+    io_uring_smp_store_release(uring->ring.cq.khead, uring->cq_head);
+}
+
 /* The kernel tears a ring down in its own time; what others can see (ports, connections) is ended here first. */
 static void end_everything(struct uring *uring) {
     struct io_uring_sqe *sqe = uring_submission(uring);
@@ -413,7 +423,10 @@ static void end_everything(struct uring *uring) {
         if (!parked.fixed) close(parked.file);
     }
     if (uring->tuning.files_direct) (void)io_uring_unregister_files(&uring->ring);
-    for (int i = 0; i < 4; i++) (void)uring_enter(uring, 0, 1);
+    for (int i = 0; i < 4; i++) {
+        (void)uring_enter(uring, 0, 1);
+        close_undelivered(uring);
+    }
 }
 
 void uring_release(struct ring *ring) {
