@@ -16,13 +16,14 @@ static const struct unit sizes[] = { { "", 1 }, { "K", 1024 }, { "M", 1 << 20 },
 
 static bool scaled(const char *text, const struct unit *units, uint64_t *out) {
     size_t digits = strspn(text, "0123456789");
-    uint64_t number;
+    uint64_t number, product;
     if (!span_u64(span_of(text, digits), &number)) {
         return false;
     }
     for (const struct unit *unit = units; unit->suffix != NULL; unit++) {
-        if (strcmp(text + digits, unit->suffix) == 0) {
-            return !__builtin_mul_overflow(number, unit->factor, out);
+        if (strcmp(text + digits, unit->suffix) == 0 && !__builtin_mul_overflow(number, unit->factor, &product)) {
+            *out = product;
+            return true;
         }
     }
     return false;

@@ -1,0 +1,198 @@
+/* arena: the workload that ringmain is measured with. Every route has one job; together they use all that the server can do.
+ *
+ *     GET  /pipeline              ok
+ *     GET  /baseline11?a=1&b=2    3
+ *     POST /baseline11?a=1&b=2    3 and the integer that is the body
+ *     GET  /json/{count}?m=3      the first 0..50 items of the data set, each with total = price * quantity * m
+ *     POST /upload                how many bytes of body arrived, whatever their number
+ *     POST /echo                  the body
+ *     GET  /sleep/{ms}            answers after 0..60000 ms
+ *     GET  /stats /metrics        the server's own figures, JSON and Prometheus text
+ *     GET  /healthz               ok */
+#include <ringmain.h>
+
+#include <stdio.h>
+
+#include "arena_data.h"
+
+enum { JSON_ITEMS_MAX = 50, SLEEP_MS_MAX = 60000 };
+
+static const char *data_path; /* --dataset */
+static struct data_set data;
+
+static enum rm_step bad_request(struct rm_exchange *x, const char *why) {
+    return rm_text(x, 400, why);
+}
+
+static enum rm_step answer_int(struct rm_exchange *x, int64_t value) {
+    rm_begin(x, 200, "text/plain");
+    rm_write_int(x, value);
+    return RM_DONE;
+}
+
+static enum rm_step pipeline(struct rm_exchange *x) {
+    return rm_text(x, 200, "ok");
+}
+
+/* Adds the integers of the query. False when a value is none, or when the sum is too large. */
+static bool sum_query(const struct rm_exchange *x, int64_t *sum) {
+    struct span name, value;
+    *sum = 0;
+    for (size_t cursor = 0; rm_query_next(x, &cursor, &name, &value);) {
+        int64_t number;
+        if (!rm_int(value, &number) || __builtin_add_overflow(*sum, number, sum)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum rm_step baseline_get(struct rm_exchange *x) {
+    int64_t sum;
+    if (!sum_query(x, &sum)) {
+        return bad_request(x, "the query must be integers\n");
+    }
+    return answer_int(x, sum);
+}
+
+static enum rm_step baseline_post(struct rm_exchange *x) {
+    int64_t sum, number;
+    if (!sum_query(x, &sum) || !rm_int(rm_body(x), &number) || __builtin_add_overflow(sum, number, &sum)) {
+        return bad_request(x, "query and body must be integers\n");
+    }
+    return answer_int(x, sum);
+}
+
+static void write_item(struct rm_exchange *x, const struct data_item *item, int64_t total) {
+    rm_json_object(x, NULL);
+    rm_json_int(x, "id", item->id);
+    rm_json_string(x, "name", item->name);
+    rm_json_string(x, "category", item->category);
+    rm_json_int(x, "price", item->price);
+    rm_json_int(x, "quantity", item->quantity);
+    rm_json_bool(x, "active", item->active);
+    rm_json_array(x, "tags");
+    for (uint32_t i = 0; i < item->tag_count; i++) {
+        rm_json_string(x, NULL, item->tags[i]);
+    }
+    rm_json_close(x);
+    rm_json_object(x, "rating");
+    rm_json_double(x, "score", item->rating_score);
+    rm_json_int(x, "count", item->rating_count);
+    rm_json_close(x);
+    rm_json_int(x, "total", total);
+    rm_json_close(x);
+}
+
+/* The factor is 1 when it is not given. False when it is not an integer, or so large that a total would not be one. */
+static bool read_factor(const struct rm_exchange *x, int64_t *factor) {
+    struct span text;
+    *factor = 1;
+    if (rm_query_value(x, "m", &text) && !rm_int(text, factor)) {
+        return false;
+    }
+    return *factor >= -1000000 && *factor <= 1000000;
+}
+
+static enum rm_step json(struct rm_exchange *x) {
+    int64_t count, factor;
+    if (!rm_int(rm_param(x, "count"), &count) || count < 0 || count > JSON_ITEMS_MAX || count > data.count) {
+        return bad_request(x, "count must be a number from 0 to 50\n");
+    }
+    if (!read_factor(x, &factor)) {
+        return bad_request(x, "m must be a number up to a million\n");
+    }
+    rm_begin(x, 200, "application/json");
+    rm_json_object(x, NULL);
+    rm_json_array(x, "items");
+    for (int64_t i = 0; i < count; i++) {
+        const struct data_item *item = &data.items[i];
+        write_item(x, item, item->price * item->quantity * factor);
+    }
+    rm_json_close(x);
+    rm_json_int(x, "count", count);
+    rm_json_close(x);
+    return RM_DONE;
+}
+
+/* Nothing is kept of the body: it may be of any length. */
+static bool upload_piece(struct rm_exchange *x, struct span piece) {
+    (void)x, (void)piece;
+    return true;
+}
+
+static enum rm_step upload(struct rm_exchange *x) {
+    return answer_int(x, (int64_t)rm_body_received(x));
+}
+
+static enum rm_step echo(struct rm_exchange *x) {
+    return rm_bytes(x, 200, "application/octet-stream", rm_body(x));
+}
+
+static enum rm_step slept(struct rm_exchange *x) {
+    rm_begin(x, 200, "text/plain");
+    rm_write(x, rm_param(x, "ms"));
+    return RM_DONE;
+}
+
+static enum rm_step sleep_ms(struct rm_exchange *x) {
+    int64_t ms;
+    if (!rm_int(rm_param(x, "ms"), &ms) || ms < 0 || ms > SLEEP_MS_MAX) {
+        return bad_request(x, "ms must be a number from 0 to 60000\n");
+    }
+    rm_sleep(x, (uint64_t)ms * 1000000);
+    rm_then(x, slept);
+    return RM_PARK;
+}
+
+static enum rm_step healthz(struct rm_exchange *x) {
+    return rm_text(x, 200, "ok\n");
+}
+
+static const struct rm_route routes[] = {
+    { "GET", "/pipeline", pipeline, RM_BODY_NONE, NULL },
+    { "GET", "/baseline11", baseline_get, RM_BODY_NONE, NULL },
+    { "POST", "/baseline11", baseline_post, RM_BODY_BUFFERED, NULL },
+    { "GET", "/json/{count}", json, RM_BODY_NONE, NULL },
+    { "POST", "/upload", upload, RM_BODY_STREAMED, upload_piece },
+    { "POST", "/echo", echo, RM_BODY_BUFFERED, NULL },
+    { "GET", "/sleep/{ms}", sleep_ms, RM_BODY_NONE, NULL },
+    { "GET", "/stats", rm_stats, RM_BODY_NONE, NULL },
+    { "GET", "/metrics", rm_metrics, RM_BODY_NONE, NULL },
+    { "GET", "/healthz", healthz, RM_BODY_NONE, NULL },
+    { 0 },
+};
+
+static const struct rm_option options[] = {
+    { "dataset", "FILE", "items for /json, see examples/arena_data.h [dataset.tsv beside the program]", &data_path },
+    { 0 },
+};
+
+/* Totals must be right for every factor that is accepted. */
+static bool totals_fit(const char *path) {
+    for (uint32_t i = 0; i < data.count; i++) {
+        int64_t total;
+        const struct data_item *item = &data.items[i];
+        if (__builtin_mul_overflow(item->price, item->quantity, &total) || __builtin_mul_overflow(total, 1000000, &total)) {
+            fprintf(stderr, "arena: %s: item %u: price and quantity are too large\n", path, i + 1);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int start(void) {
+    char path[4096];
+    if (data_path == NULL) {
+        if (!data_beside_program("dataset.tsv", path, sizeof path)) {
+            fprintf(stderr, "arena: where is the data set? Say --dataset FILE\n");
+            return 78;
+        }
+        return data_read(&data, path) && totals_fit(path) ? 0 : 78;
+    }
+    return data_read(&data, data_path) && totals_fit(data_path) ? 0 : 78;
+}
+
+int main(int argc, char **argv) {
+    return rm_main(argc, argv, &(struct rm_app){ .name = "arena", .routes = routes, .options = options, .start = start });
+}

@@ -1,0 +1,128 @@
+"""Starts and stops arena for tests: a free port, the start line, the exit code. Standard library only."""
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+START_SECONDS = 20
+STOP_SECONDS = 20
+
+
+class Arena:
+    """One running server: `with Arena(program, "--io", "epoll") as arena: arena.port`."""
+
+    def __init__(self, program, *flags, env=None, listen="127.0.0.1:0"):
+        self.command = [program, "--listen", listen, *flags]
+        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=env)
+        self.lines = []
+        self.port = None
+        self.backend = None
+        self.ready = threading.Event()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        if not self.ready.wait(START_SECONDS) or self.backend is None:
+            self.process.kill()
+            self.process.wait()
+            self.reader.join()
+            raise RuntimeError(f"{' '.join(self.command)} did not start:\n" + "".join(self.lines))
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            started = re.search(r"listening on (\S+).* · backend (\w+) ", line)
+            if started:
+                port = re.search(r":(\d+)$", started.group(1).rstrip(","))
+                self.port = int(port.group(1)) if port else None
+                self.backend = started.group(2)
+                self.ready.set()
+        self.ready.set()
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=START_SECONDS)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, seconds=STOP_SECONDS):
+        code = self.process.wait(seconds)
+        self.reader.join(seconds)
+        return code
+
+    def stop(self):
+        """TERM, and the exit code."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        code = self.stop()
+        if kind is None and code != 0:
+            raise RuntimeError(f"{' '.join(self.command)} ended with {code}:\n" + "".join(self.lines))
+
+
+def backends(program):
+    """The backends that were compiled in: `--version` names them."""
+    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return re.search(r"\((.*)\)", text).group(1).split()
+
+
+def variants(program):
+    """(name, flags) of every way to run the ring that the tests go through."""
+    found = [(name, ["--io", name]) for name in backends(program)]
+    if "uring" in backends(program):
+        found.append(("uring naive", ["--io", "uring", "--ring", "naive"]))
+    return found
+
+
+def read_response(sock):
+    """One response with a Content-Length: (status, head, body). Raises EOFError at the end of the stream."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = sock.recv(65536)
+        if not more:
+            raise EOFError(data)
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    want = int(length.group(1)) if length else 0
+    while len(body) < want:
+        more = sock.recv(65536)
+        if not more:
+            raise EOFError(data)
+        body += more
+    return int(head.split(b" ", 2)[1]), head, body
+
+
+def get(port, target):
+    """One GET on a connection of its own."""
+    with socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS) as sock:
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        return read_response(sock)
+
+
+def run_cases(cases):
+    """Runs (name, function) pairs, prints a line for each, returns the exit code."""
+    failed = 0
+    for name, function in cases:
+        started = time.monotonic()
+        try:
+            function()
+        except Exception as error:  # a failed case must not hide the others
+            failed += 1
+            print(f"[  FAILED  ] {name}: {type(error).__name__}: {error}")
+        else:
+            print(f"[       OK ] {name} ({time.monotonic() - started:.2f} s)")
+        sys.stdout.flush()
+    print(f"{len(cases) - failed} passed, {failed} failed")
+    return 1 if failed else 0

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""No allocation after the seal: arena's allocations and mappings are counted while it serves a mix of all its routes, with
+reconnects, bad requests, large bodies and clients that leave; the counts of a warmed-up server must not move.
+
+usage: malloc_count.py ARENA LIBRARY [REQUESTS]
+"""
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import arena  # noqa: E402
+
+NAMES = "malloc calloc realloc memalign free mmap munmap".split()
+CLIENTS = 24
+DEPTH = 8
+
+
+def read_counts(path):
+    data = Path(path).read_bytes()
+    return dict(zip(NAMES, struct.unpack(f"{len(NAMES)}Q", data[:8 * len(NAMES)])))
+
+
+def post(target, body, extra=""):
+    return f"POST {target} HTTP/1.1\r\nHost: a\r\n{extra}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def chunked(target, pieces):
+    body = b"".join(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" for piece in pieces) + b"0\r\n\r\n"
+    return f"POST {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + body
+
+
+def get_text(target):
+    return f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+
+REQUESTS = [
+    (20, get_text("/pipeline"), 200),
+    (10, get_text("/baseline11?a=1&b=2"), 200),
+    (10, post("/baseline11?a=1&b=2", b"39"), 200),
+    (5, chunked("/baseline11?a=1&b=2", [b"3", b"9"]), 200),
+    (5, get_text("/json/50?m=3"), 200),
+    (5, get_text("/json/1"), 200),
+    (3, post("/upload", b"u" * 30000), 200),
+    (2, post("/echo", b"e" * 50000), 200),
+    (3, post("/echo", b"e" * 100), 200),
+    (3, get_text("/sleep/1"), 200),
+    (1, get_text("/stats"), 200),
+    (1, get_text("/metrics"), 200),
+    (2, get_text("/healthz"), 200),
+    (2, get_text("/nowhere"), 404),
+    (2, get_text("/json/x"), 400),
+    (2, post("/pipeline", b""), 405),
+]
+
+
+class Client:
+    """Sends a pipeline, reads all of it; now and then leaves in the middle or sends nonsense."""
+
+    def __init__(self, port, draws):
+        self.port, self.draws, self.sock = port, draws, None
+
+    def connect(self):
+        self.sock = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        self.file = self.sock.makefile("rb")
+
+    def close(self):
+        if self.sock is not None:
+            self.file.close()
+            self.sock.close()
+            self.sock = None
+
+    def read_one(self):
+        status = int(self.file.readline().split()[1])
+        length = 0
+        for line in iter(self.file.readline, b"\r\n"):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        if len(self.file.read(length)) != length:
+            raise EOFError
+        return status
+
+    def turn(self):
+        """One pipeline; how many requests it was."""
+        if self.sock is None:
+            self.connect()
+        fate = self.draws.random()
+        picks = self.draws.choices(REQUESTS, [weight for weight, _, _ in REQUESTS], k=DEPTH)
+        data = b"".join(request for _, request, _ in picks)
+        if fate < 0.03:  # leaves in the middle
+            self.sock.sendall(data[:self.draws.randrange(1, len(data))])
+            self.close()
+            return 0
+        if fate < 0.05:
+            self.sock.sendall(b"NONSENSE\r\n\r\n")
+            if self.read_one() != 400:
+                raise AssertionError("nonsense was answered with something else than 400")
+            self.close()
+            return 1
+        if fate < 0.15:  # in two pieces
+            cut = self.draws.randrange(1, len(data))
+            self.sock.sendall(data[:cut])
+            self.sock.sendall(data[cut:])
+        else:
+            self.sock.sendall(data)
+        for _, request, expected in picks:
+            status = self.read_one()
+            if status != expected:
+                raise AssertionError(f"{status} instead of {expected} for {request[:60]!r}")
+        if fate > 0.85:
+            self.close()
+        return DEPTH
+
+
+def drive(port, requests, seed):
+    draws = random.Random(seed)
+    clients = [Client(port, draws) for _ in range(CLIENTS)]
+    done = 0
+    while done < requests:
+        done += draws.choice(clients).turn()
+    for client in clients:
+        client.close()
+    return done
+
+
+def check(program, library, flags, requests):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "counts")
+        env = dict(os.environ, LD_PRELOAD=library, MALLOC_COUNT_FILE=path)
+        with arena.Arena(program, *flags, "--workers", "2", env=env) as server:
+            warm = drive(server.port, 2000, 1)
+            before = read_counts(path)
+            if before["malloc"] == 0 or before["mmap"] == 0:
+                raise AssertionError(f"nothing was counted: {before}")
+            done = drive(server.port, requests, 2)
+            after = read_counts(path)
+        moved = {name: after[name] - before[name] for name in NAMES if after[name] != before[name]}
+        print(f"  {warm} + {done} requests; at the seal: {before}")
+        if moved:
+            raise AssertionError(f"allocations after the seal: {moved}")
+
+
+def main(argv):
+    if len(argv) not in (3, 4):
+        sys.exit(__doc__)
+    program, library = argv[1], argv[2]
+    requests = int(argv[3]) if len(argv) > 3 else 20000
+    if b"__asan_init" in subprocess.run(["nm", "-D", program], capture_output=True, check=False).stdout:
+        print("skipped: a sanitizer has an allocator of its own")
+        return 77
+    return arena.run_cases([(name, lambda flags=flags: check(program, library, flags, requests))
+                            for name, flags in arena.variants(program)])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,226 @@
+/* The command line: defaults, precedence, refusals with the flag and its neighbour. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/config.h"
+
+static const char *color;
+static const struct rm_option options[] = { { "color", "NAME", "a color", &color }, { 0 } };
+static const struct rm_app app = { .name = "test", .options = options };
+static const struct rm_app bare = { .name = "bare" };
+
+static struct config config;
+static char why[CONFIG_WHY_BYTES];
+
+enum { WORDS_MAX = 40 };
+
+/* Reads a command line given as words between blanks. */
+static int read_line(const char *line) {
+    static char copy[512];
+    static char *argv[WORDS_MAX];
+    int argc = 0;
+    snprintf(copy, sizeof copy, "test %s", line);
+    char *rest = NULL;
+    for (char *word = strtok_r(copy, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        argv[argc++] = word;
+    }
+    return config_read(&config, argc, argv, &app, why);
+}
+
+static int clean(void **state) {
+    (void)state;
+    color = "blue";
+    unsetenv("PORT");
+    unsetenv("RINGMAIN_LISTEN");
+    unsetenv("RINGMAIN_WORKERS");
+    unsetenv("RINGMAIN_COLOR");
+    unsetenv("RINGMAIN_IDLE_TIMEOUT");
+    return 0;
+}
+
+static const char *address(uint32_t i) {
+    static char text[RING_ADDRESS_BYTES];
+    return ring_address_text(&config.listen[i], text);
+}
+
+static void test_defaults(void **state) {
+    (void)state;
+    assert_int_equal(read_line(""), EXIT_FINE);
+    assert_int_equal(config.action, CONFIG_RUN);
+    assert_int_equal(config.listen_count, 1);
+    assert_string_equal(address(0), "127.0.0.1:8080");
+    assert_int_equal(config.workers, 0);
+    assert_int_equal(config.io, RING_AUTO);
+    assert_int_equal(config.limits.request_line_bytes, 8192);
+    assert_int_equal(config.limits.header_bytes, 16384);
+    assert_int_equal(config.limits.fields, 100);
+    assert_int_equal(config.limits.pipeline, 64);
+    assert_int_equal(config.limits.body_bytes, 1 << 20);
+    assert_int_equal(config.body_buffers, 8);
+    assert_int_equal(config.output_bytes, 256 * 1024);
+    assert_int_equal(config.idle_timeout_ns, 75000000000);
+    assert_int_equal(config.drain_timeout_ns, 10000000000);
+    assert_int_equal(config.log_level, LOG_INFO);
+    assert_int_equal(config.tuning.sq_entries, 512);
+}
+
+static void test_flags(void **state) {
+    (void)state;
+    assert_int_equal(read_line("--workers 3 --io=epoll --header-bytes=4K --idle-timeout 2m --pipeline 7 --log-level debug "
+                               "--listen 127.0.0.1:1 --listen unix:/tmp/x --ring recv=single --color red --body-bytes 2M"),
+                     EXIT_FINE);
+    assert_int_equal(config.workers, 3);
+    assert_int_equal(config.io, RING_EPOLL);
+    assert_int_equal(config.limits.header_bytes, 4096);
+    assert_int_equal(config.limits.body_bytes, 2 << 20);
+    assert_int_equal(config.idle_timeout_ns, 120000000000);
+    assert_int_equal(config.limits.pipeline, 7);
+    assert_int_equal(config.log_level, LOG_DEBUG);
+    assert_int_equal(config.listen_count, 2);
+    assert_string_equal(address(1), "unix:/tmp/x");
+    assert_false(config.tuning.receive_multi);
+    assert_string_equal(color, "red");
+}
+
+static void test_precedence(void **state) {
+    (void)state;
+    setenv("RINGMAIN_WORKERS", "5", 1);
+    setenv("RINGMAIN_COLOR", "green", 1);
+    setenv("PORT", "9000", 1);
+    assert_int_equal(read_line(""), EXIT_FINE);
+    assert_int_equal(config.workers, 5);
+    assert_string_equal(color, "green");
+    assert_string_equal(address(0), "127.0.0.1:9000");
+    setenv("RINGMAIN_LISTEN", ":7000", 1);
+    assert_int_equal(read_line("--workers 6 --color red"), EXIT_FINE);
+    assert_int_equal(config.workers, 6);
+    assert_string_equal(color, "red");
+    assert_int_equal(config.listen_count, 1);
+    assert_string_equal(address(0), "0.0.0.0:7000");
+    assert_int_equal(read_line("--listen 127.0.0.1:1 --listen 127.0.0.1:2"), EXIT_FINE);
+    assert_int_equal(config.listen_count, 2);
+    assert_string_equal(address(0), "127.0.0.1:1");
+}
+
+static void test_actions(void **state) {
+    (void)state;
+    assert_int_equal(read_line("--plan"), EXIT_FINE);
+    assert_int_equal(config.action, CONFIG_PLAN);
+    assert_int_equal(read_line("--version"), EXIT_FINE);
+    assert_int_equal(config.action, CONFIG_VERSION);
+    assert_int_equal(read_line("--help"), EXIT_FINE);
+    assert_int_equal(config.action, CONFIG_HELP);
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *line, *says;
+    } rows[] = {
+        { "--wrokers 2", "unknown flag --wrokers; did you mean --workers?" },
+        { "--colour red", "unknown flag --colour; did you mean --color?" },
+        { "--idle-timout=3s", "did you mean --idle-timeout?" },
+        { "workers", "unexpected argument 'workers'" },
+        { "-w 2", "unexpected argument '-w'" },
+        { "--", "unknown flag --" },
+        { "--workers", "--workers needs a value: N|auto" },
+        { "--color", "--color needs a value: NAME" },
+        { "--plan=yes", "--plan takes no value" },
+        { "--workers 0", "--workers '0': must be auto or a number from 1 to 256" },
+        { "--workers 257", "--workers '257': must be auto" },
+        { "--io kqueue", "--io 'kqueue': must be auto, uring or epoll" },
+        { "--listen localhost:80", "--listen 'localhost:80': must be ADDRESS:PORT" },
+        { "--ring recv=twice", "--ring 'recv=twice'" },
+        { "--header-bytes 100K", "--header-bytes '100K': must be a size from 256 to 32768 bytes" },
+        { "--body-bytes -1", "--body-bytes '-1'" },
+        { "--header-fields 101", "--header-fields '101': must be a number from 1 to 100" },
+        { "--idle-timeout 0", "--idle-timeout '0': must be a duration" },
+        { "--idle-timeout 5", "--idle-timeout '5': must be a duration" },
+        { "--drain-timeout 2000m", "--drain-timeout '2000m'" },
+        { "--log-level loud", "--log-level 'loud': must be error, warn, info or debug" },
+        { "--max-connections 0", "--max-connections '0'" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(read_line(rows[i].line), EXIT_USAGE);
+        if (strstr(why, rows[i].says) == NULL) {
+            fail_msg("'%s' says: %s", rows[i].line, why);
+        }
+    }
+}
+
+static void test_refused_environment(void **state) {
+    (void)state;
+    setenv("RINGMAIN_IDLE_TIMEOUT", "soon", 1);
+    assert_int_equal(read_line(""), EXIT_USAGE);
+    assert_non_null(strstr(why, "RINGMAIN_IDLE_TIMEOUT 'soon': must be a duration"));
+    unsetenv("RINGMAIN_IDLE_TIMEOUT");
+    setenv("PORT", "http", 1);
+    assert_int_equal(read_line(""), EXIT_USAGE);
+    assert_non_null(strstr(why, "PORT 'http'"));
+    assert_int_equal(read_line("--listen :1"), EXIT_FINE); /* then nobody asks for PORT */
+}
+
+static void test_too_many_listeners(void **state) {
+    (void)state;
+    char line[512] = "";
+    for (int i = 0; i <= CONFIG_LISTEN_MAX; i++) {
+        strncat(line, "--listen :1 ", sizeof line - strlen(line) - 1);
+    }
+    assert_int_equal(read_line(line), EXIT_USAGE);
+    assert_non_null(strstr(why, "more than 16 times"));
+}
+
+static void test_resolve(void **state) {
+    (void)state;
+    assert_int_equal(read_line(""), EXIT_FINE);
+    assert_int_equal(config_resolve(&config, 2, 1 << 20, why), EXIT_FINE);
+    assert_int_equal(config.workers, 2);
+    assert_int_equal(config.max_connections, CONFIG_CONNECTIONS_DEFAULT);
+    assert_int_equal(read_line("--workers 4"), EXIT_FINE);
+    assert_int_equal(config_resolve(&config, 2, 1024, why), EXIT_FINE);
+    assert_int_equal(config.workers, 4);
+    assert_true(config.max_connections > 800 && config.max_connections < 1024);
+    assert_int_equal(read_line("--max-connections 1024"), EXIT_FINE);
+    assert_int_equal(config_resolve(&config, 1, 1024, why), EXIT_CONFIG);
+    assert_non_null(strstr(why, "ulimit -n"));
+    assert_int_equal(read_line("--max-connections 3 --workers 4"), EXIT_FINE);
+    assert_int_equal(config_resolve(&config, 1, 1024, why), EXIT_CONFIG);
+    assert_non_null(strstr(why, "one per worker"));
+}
+
+static void test_share(void **state) {
+    (void)state;
+    assert_int_equal(read_line("--max-connections 4096 --workers 1"), EXIT_FINE);
+    assert_int_equal(config_connections_per_worker(&config), 4096);
+    assert_int_equal(read_line("--max-connections 4096 --workers 64"), EXIT_FINE);
+    uint32_t share = config_connections_per_worker(&config);
+    assert_true(share >= 64 + 32 && share < 256); /* room for the spread of hashing */
+    assert_int_equal(read_line("--max-connections 4 --workers 4"), EXIT_FINE);
+    assert_int_equal(config_connections_per_worker(&config), 4);
+}
+
+static void test_without_options(void **state) {
+    (void)state;
+    char *argv[] = { "bare", "--color", "red", NULL };
+    assert_int_equal(config_read(&config, 3, argv, &bare, why), EXIT_USAGE);
+    assert_non_null(strstr(why, "unknown flag --color"));
+    assert_int_equal(config_read(&config, 1, argv, &bare, why), EXIT_FINE);
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, clean)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_defaults), TEST(test_flags),   TEST(test_precedence),          TEST(test_actions),
+        TEST(test_refused),  TEST(test_resolve), TEST(test_refused_environment), TEST(test_too_many_listeners),
+        TEST(test_share),    TEST(test_without_options),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,218 @@
+/* The worker's life: serving, draining, its clock; and whole servers under faults, the same seed twice. */
+#include "server_rig.h"
+
+static struct rig rig;
+
+static enum rm_step ok(struct rm_exchange *x) {
+    return rm_text(x, 200, "ok");
+}
+
+static enum rm_step echo(struct rm_exchange *x) {
+    return rm_bytes(x, 200, "text/plain", rm_body(x));
+}
+
+static enum rm_step slept(struct rm_exchange *x) {
+    return rm_text(x, 200, "slept");
+}
+
+static enum rm_step nap(struct rm_exchange *x) {
+    rm_sleep(x, 300 * NS_PER_MS);
+    rm_then(x, slept);
+    return RM_PARK;
+}
+
+static const struct rm_route routes[] = {
+    { "GET", "/ok", ok, RM_BODY_NONE, NULL },
+    { "GET", "/nap", nap, RM_BODY_NONE, NULL },
+    { "POST", "/echo", echo, RM_BODY_BUFFERED, NULL },
+    { 0 },
+};
+static const struct rm_app app = { .name = "test", .routes = routes };
+
+static int open_plain(void **state) {
+    (void)state;
+    rig_open(&rig, &app, "--drain-timeout 1s");
+    return 0;
+}
+
+static int close_rig(void **state) {
+    (void)state;
+    rig_close(&rig);
+    return 0;
+}
+
+static void test_drain(void **state) {
+    (void)state;
+    struct rig_client *idle = rig_connect(&rig), *busy = rig_connect(&rig), *fresh = rig_connect(&rig);
+    rig_send(&rig, idle, GET("/ok"));
+    rig_send(&rig, busy, GET("/nap") GET("/ok"));
+    rig_run(&rig, 50);
+    server_drain(&rig.server, 1);
+    rig_run(&rig, 50);
+    assert_true(idle->ended);
+    assert_true(fresh->ended);
+    assert_false(busy->ended);
+    struct rig_client *late = rig_connect(&rig);
+    rig_run(&rig, 50);
+    assert_true(late->error < 0); /* refused */
+    rig_run(&rig, 300);
+    assert_has(busy->text, "Connection: close");
+    assert_has(busy->text, "slept");
+    assert_int_equal(count_of(busy->text, "200 OK"), 2); /* the second was asked before the drain */
+    assert_true(busy->ended);
+    assert_int_equal(busy->error, 0);
+    assert_true(rig.worker_gone);
+}
+
+static void test_drain_timeout(void **state) {
+    (void)state;
+    struct rig_client *half = rig_connect(&rig);
+    rig_send(&rig, half, "GET /ok HT");
+    rig_run(&rig, 50);
+    server_drain(&rig.server, 1);
+    rig_run(&rig, 900);
+    assert_false(rig.worker_gone); /* it may send the rest */
+    rig_run(&rig, 200);
+    assert_true(rig.worker_gone);
+}
+
+static void test_drain_answers_half_requests(void **state) {
+    (void)state;
+    struct rig_client *half = rig_connect(&rig);
+    rig_send(&rig, half, "GET /ok HT");
+    rig_run(&rig, 50);
+    server_drain(&rig.server, 1);
+    rig_run(&rig, 100);
+    rig_send(&rig, half, "TP/1.1\r\nHost: a\r\n\r\n");
+    rig_run(&rig, 100);
+    assert_has(half->text, "200 OK");
+    assert_has(half->text, "Connection: close");
+    assert_true(half->ended);
+    assert_true(rig.worker_gone);
+}
+
+static void test_empty_worker_drains_at_once(void **state) {
+    (void)state;
+    server_drain(&rig.server, 1);
+    rig_run(&rig, 20);
+    assert_true(rig.worker_gone);
+}
+
+/* The simulator's clocks start in 2026. */
+static void test_date(void **state) {
+    (void)state;
+    const char *first = strstr(rig_ask(&rig, GET("/ok")), "\r\nDate: ");
+    assert_non_null(first);
+    assert_non_null(strstr(first, " 2026 "));
+    rig_run(&rig, 5000);
+    const char *second = strstr(rig_ask(&rig, GET("/ok")), "\r\nDate: ");
+    assert_non_null(second);
+    assert_memory_not_equal(first, second, 8 + HTTP_DATE_BYTES);
+}
+
+/* No two workers share a cache line, wherever they are. */
+static void test_alignment(void **state) {
+    (void)state;
+    assert_int_equal(sizeof(struct worker) % WORKER_ALIGN, 0);
+    assert_int_equal((uintptr_t)rig.worker % WORKER_ALIGN, 0);
+}
+
+static void test_seal(void **state) {
+    (void)state;
+    assert_true(rig.worker->slab.sealed);
+    assert_true(rig.worker->slab.used <= rig.worker->slab.bytes);
+    assert_true(rig.worker->slab.bytes - rig.worker->slab.used < 4096);
+}
+
+/* ------------------------------------------------------------------------------------------------------ under faults ---- */
+
+static uint64_t draw(uint64_t *random) {
+    *random = *random * 6364136223846793005u + 1442695040888963407u;
+    return *random >> 33;
+}
+
+static void send_something(struct rig_client *client, uint64_t *random, unsigned *asked) {
+    static char text[9000];
+    switch (draw(random) % 4) {
+    case 0: rig_send(&rig, client, GET("/ok") GET("/ok")); *asked += 2; break;
+    case 1: rig_send(&rig, client, GET("/nap")); *asked += 1; break;
+    case 2: {
+        int body = (int)(draw(random) % 8000);
+        int head = snprintf(text, sizeof text, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", body);
+        memset(text + head, 'e', (size_t)body);
+        rig_send_bytes(&rig, client, text, (size_t)(head + body));
+        *asked += 1;
+        break;
+    }
+    default: rig_send(&rig, client, GET("/nowhere")); *asked += 1; break;
+    }
+}
+
+/* Clients that send, wait, leave and come; returns the trace of the world. */
+static uint64_t storm(uint64_t seed, const struct sim_options *options, bool breaking) {
+    rig_open_world(&rig, &app, "--drain-timeout 5s --pipeline 4 --output-bytes 8K", seed, options);
+    uint64_t random = seed;
+    for (int i = 0; i < 40; i++) {
+        struct rig_client *client = rig_connect(&rig);
+        unsigned asked = 0;
+        for (int n = 0; n < 4; n++) {
+            send_something(client, &random, &asked);
+            rig_run(&rig, draw(&random) % 40);
+        }
+        if (breaking) {
+            if (draw(&random) % 2 == 0) {
+                rig_drop(&rig, client, draw(&random) % 2 == 0);
+            }
+        } else {
+            rig_run(&rig, 5000);
+            assert_int_equal(client->error, 0);
+            assert_int_equal(count_of(client->text, "HTTP/1.1 "), asked);
+        }
+    }
+    server_drain(&rig.server, 1);
+    rig_run(&rig, 20000);
+    assert_true(rig.worker_gone);
+    return sim_trace(rig.world);
+}
+
+/* Delays, splits, short sends, missing buffers: every request is answered. */
+static void test_calm_storm(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct sim_options options;
+        sim_options_calm(&options);
+        storm(seed, &options, false);
+        rig_close(&rig);
+    }
+}
+
+/* Resets, refusals, exhaustion, clock jumps: nothing breaks but what was broken, and a seed repeats. */
+static void test_rough_storm(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct sim_options options;
+        sim_options_rough(&options);
+        uint64_t first = storm(seed, &options, true);
+        rig_close(&rig);
+        uint64_t second = storm(seed, &options, true);
+        rig_close(&rig);
+        assert_int_equal(first, second);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_plain, close_rig)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_drain),
+        TEST(test_drain_timeout),
+        TEST(test_drain_answers_half_requests),
+        TEST(test_empty_worker_drains_at_once),
+        TEST(test_date),
+        TEST(test_alignment),
+        TEST(test_seal),
+        cmocka_unit_test(test_calm_storm),
+        cmocka_unit_test(test_rough_storm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
