@@ -18,6 +18,7 @@ struct load_options {
     uint64_t requests;    /* 0: no limit */
     uint64_t seed;        /* 0: in turn; else a random mix */
     enum ring_choice io;
+    struct sim_world *world; /* RING_SIM only, which no flag gives */
     struct ring_tuning tuning;
     int cpu;          /* pinned to it; -1: not pinned */
     const char *json; /* file, "-" for stdout, NULL: none */

@@ -419,6 +419,7 @@ static int open_ring(struct run *run) {
         .choice = run->options->io,
         .tuning = run->options->tuning,
         .sockets_max = run->options->connections + SOCKETS_SPARE,
+        .world = run->options->world,
     };
     int32_t opened = ring_open(&config, &run->ring, &run->result->report);
     if (opened < 0) {
