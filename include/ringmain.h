@@ -146,8 +146,9 @@ void rm_begin(struct rm_exchange *x, int status, const char *content_type);
 void rm_write(struct rm_exchange *x, struct span bytes);
 void rm_write_int(struct rm_exchange *x, int64_t value);
 
-/* JSON, appended to the response with commas set by themselves. `key` may be NULL inside an array. Strings are escaped as
- * RFC 8259 §7 demands. Doubles are written with up to 17 significant digits, shortest form that reads back the same. */
+/* JSON, appended to the response with commas set by themselves. Members of an object have a key, elements of an array have
+ * NULL. Strings are escaped as RFC 8259 §7 demands. Doubles are written with up to 17 significant digits, the shortest form that
+ * reads back the same. A key in the wrong place, or a container left open at the end, answers 500. */
 void rm_json_object(struct rm_exchange *x, const char *key);
 void rm_json_array(struct rm_exchange *x, const char *key);
 void rm_json_close(struct rm_exchange *x); /* the innermost open object or array */

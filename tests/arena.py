@@ -94,7 +94,7 @@ def read_response(sock):
             raise EOFError(data)
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
-    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
     want = int(length.group(1)) if length else 0
     while len(body) < want:
         more = sock.recv(65536)

@@ -91,7 +91,14 @@ static enum rm_step silent(struct rm_exchange *x) {
     return RM_DONE;
 }
 
+static bool sleepy_piece(struct rm_exchange *x, struct span piece) {
+    (void)piece;
+    rm_sleep(x, NS_PER_MS);
+    return true;
+}
+
 static const struct rm_route routes[] = {
+    { "POST", "/sleepy", silent, RM_BODY_STREAMED, sleepy_piece },
     { "GET", "/two", two, RM_BODY_NONE, NULL },
     { "GET", "/chain", chain, RM_BODY_NONE, NULL },
     { "GET", "/nothing-started", nothing_started, RM_BODY_NONE, NULL },
@@ -143,6 +150,7 @@ static void test_mistakes_are_500(void **state) {
     log_set_level(LOG_ERROR);
     rig_get(&rig, "/nothing-started", 500);
     rig_get(&rig, "/nothing-named", 500);
+    assert_has(rig_ask(&rig, "POST /sleepy HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"), "HTTP/1.1 500 ");
     log_set_level(LOG_INFO);
     assert_int_equal(runs, 0);
 }

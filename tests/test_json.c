@@ -77,10 +77,57 @@ static enum rm_step deep(struct rm_exchange *x) {
     return RM_DONE;
 }
 
+static enum rm_step no_key(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    rm_json_object(x, NULL);
+    rm_json_int(x, NULL, 1);
+    rm_json_close(x);
+    return RM_DONE;
+}
+
+static enum rm_step stray_key(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    rm_json_array(x, NULL);
+    rm_json_int(x, "key", 1);
+    rm_json_close(x);
+    return RM_DONE;
+}
+
+static enum rm_step left_open(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    rm_json_array(x, NULL);
+    return RM_DONE;
+}
+
+static enum rm_step closed_twice(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    rm_json_array(x, NULL);
+    rm_json_close(x);
+    rm_json_close(x);
+    return RM_DONE;
+}
+
+static enum rm_step too_deep(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    for (int i = 0; i < 65; i++) {
+        rm_json_array(x, NULL);
+    }
+    for (int i = 0; i < 65; i++) {
+        rm_json_close(x);
+    }
+    return RM_DONE;
+}
+
 static const struct rm_route routes[] = {
     { "GET", "/all", all, RM_BODY_NONE, NULL },     { "GET", "/lone", lone, RM_BODY_NONE, NULL },
     { "GET", "/bytes", bytes, RM_BODY_NONE, NULL }, { "GET", "/lengthy", lengthy, RM_BODY_NONE, NULL },
-    { "GET", "/deep", deep, RM_BODY_NONE, NULL },   { 0 },
+    { "GET", "/deep", deep, RM_BODY_NONE, NULL },
+    { "GET", "/no-key", no_key, RM_BODY_NONE, NULL },
+    { "GET", "/stray-key", stray_key, RM_BODY_NONE, NULL },
+    { "GET", "/left-open", left_open, RM_BODY_NONE, NULL },
+    { "GET", "/closed-twice", closed_twice, RM_BODY_NONE, NULL },
+    { "GET", "/too-deep", too_deep, RM_BODY_NONE, NULL },
+    { 0 },
 };
 static const struct rm_app app = { .name = "test", .routes = routes };
 
@@ -142,9 +189,20 @@ static void test_depth(void **state) {
     assert_int_equal(count_of(body, "["), 64);
 }
 
+/* Broken JSON never leaves the server. */
+static void test_mistakes_are_500(void **state) {
+    (void)state;
+    static const char *const targets[] = { "/no-key", "/stray-key", "/left-open", "/closed-twice", "/too-deep" };
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        rig_get(&rig, targets[i], 500);
+    }
+    rig_get(&rig, "/all", 200);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
 
 int main(void) {
-    const struct CMUnitTest tests[] = { TEST(test_shapes), TEST(test_escapes), TEST(test_long_strings), TEST(test_depth) };
+    const struct CMUnitTest tests[] = { TEST(test_shapes), TEST(test_escapes), TEST(test_long_strings), TEST(test_depth),
+                                       TEST(test_mistakes_are_500) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,10 @@ void rm_then(struct rm_exchange *x, rm_handler_fn *next) {
 
 void rm_sleep(struct rm_exchange *x, uint64_t ns) {
     struct worker *worker = worker_of(x->http.shared);
+    if (!x->running) {
+        exchange_mistake(x, "called rm_sleep from its piece function");
+        return;
+    }
     struct wait *wait = pool_take(&worker->pools[PLAN_WAITS]);
     if (wait == NULL) {
         x->shed = true;

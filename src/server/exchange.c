@@ -11,6 +11,7 @@ void exchange_begin(struct rm_exchange *x) {
     x->json_filled = 0;
     x->waits = 0;
     x->shed = false;
+    x->running = false;
 }
 
 static const struct rm_route *route_of(const struct rm_exchange *x) {
@@ -25,13 +26,13 @@ bool exchange_piece(struct rm_exchange *x, struct span piece) {
     return route_of(x)->piece(x, piece);
 }
 
-/* A handler that returned RM_PARK without starting anything, or without saying what comes next. */
-static void answer_mistake(struct rm_exchange *x, const char *mistake) {
-    if (x->shed) {
-        return; /* the wait could not be started: 503, and no mistake of the application's */
+void exchange_mistake(struct rm_exchange *x, const char *what) {
+    struct worker *worker = worker_of(x->http.shared);
+    if (worker->mistake_ns == 0 || worker->now_ns - worker->mistake_ns >= NS_PER_SECOND) {
+        worker->mistake_ns = worker->now_ns;
+        const struct rm_route *route = route_of(x);
+        log_line(LOG_ERROR, "%s %s: the handler %s: 500", route->method, route->path, what);
     }
-    const struct rm_route *route = route_of(x);
-    log_line(LOG_ERROR, "the handler of %s %s parked %s: 500", route->method, route->path, mistake);
     http_response_fail(&x->http, 500);
 }
 
@@ -43,7 +44,7 @@ static enum rm_step do_nothing(struct rm_exchange *x) {
 
 static void park(struct rm_exchange *x, enum rm_step step) {
     if (step == RM_PARK && x->next == NULL) {
-        answer_mistake(x, "without rm_then");
+        exchange_mistake(x, "parked without rm_then");
     }
     if (step == RM_DONE || x->next == NULL) {
         x->next = do_nothing;
@@ -53,13 +54,18 @@ static void park(struct rm_exchange *x, enum rm_step step) {
 }
 
 void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
+    x->running = true;
     enum rm_step step = handler(x);
+    x->running = false;
     if (x->waits > 0) {
         park(x, step);
         return;
     }
-    if (step == RM_PARK) {
-        answer_mistake(x, "without starting anything that completes later");
+    if (step == RM_PARK && !x->shed) { /* when a wait could not be started, it is 503 and no mistake */
+        exchange_mistake(x, "parked without starting anything that completes later");
+    }
+    if (x->json_depth > 0) {
+        exchange_mistake(x, "left a JSON object or array open");
     }
     http_exchange_finish(&x->http);
 }

@@ -17,6 +17,7 @@ struct rm_exchange {
     uint32_t json_depth;       /* open containers */
     uint32_t waits;            /* what was started and has not completed */
     bool shed;                 /* a wait could not be started: the answer is 503 already */
+    bool running;              /* a handler is running: it may start waits, a piece function may not */
 };
 
 /* A timer that an exchange waits for. */
@@ -28,6 +29,9 @@ struct wait {
 static inline struct rm_exchange *exchange_of(struct http_exchange *http) {
     return (struct rm_exchange *)(void *)http;
 }
+
+/* The application has broken the contract of ringmain.h: the exchange answers 500, and a log line (one per second) says why. */
+void exchange_mistake(struct rm_exchange *x, const char *what);
 
 /* Clears what http does not know, at the first event of an exchange. */
 void exchange_begin(struct rm_exchange *x);

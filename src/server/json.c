@@ -1,5 +1,4 @@
 /* The JSON half of include/ringmain.h: an append-only writer on the response. RFC 8259. */
-#include "mem/assert.h"
 #include "server/exchange.h"
 #include "server/text.h"
 
@@ -81,15 +80,18 @@ static uint64_t here(const struct rm_exchange *x) {
     return UINT64_C(1) << (x->json_depth - 1);
 }
 
-/* The comma and the key that come before a value. */
+/* The comma and the key that come before a value. Members have names; elements and lone values have none. */
 static void before(struct scratch *s, struct rm_exchange *x, const char *key) {
     s->x = x;
     s->len = 0;
-    if (x->json_depth == 0) {
-        rm_assert(key == NULL); /* a lone value has no name */
+    bool in_object = x->json_depth > 0 && (x->json_objects & here(x)) != 0;
+    if (in_object != (key != NULL)) {
+        exchange_mistake(x, in_object ? "wrote a JSON member without a key" : "wrote a JSON key outside an object");
         return;
     }
-    rm_assert((key != NULL) == ((x->json_objects & here(x)) != 0)); /* members have names, elements have none */
+    if (x->json_depth == 0) {
+        return;
+    }
     if ((x->json_filled & here(x)) != 0) {
         put_byte(s, ',');
     }
@@ -103,7 +105,10 @@ static void before(struct scratch *s, struct rm_exchange *x, const char *key) {
 static void open(struct rm_exchange *x, const char *key, bool object) {
     struct scratch s;
     before(&s, x, key);
-    rm_assert(x->json_depth < DEPTH_MAX);
+    if (x->json_depth == DEPTH_MAX) {
+        exchange_mistake(x, "nested JSON too deeply");
+        return;
+    }
     x->json_depth++;
     x->json_filled &= ~here(x);
     x->json_objects = object ? x->json_objects | here(x) : x->json_objects & ~here(x);
@@ -120,7 +125,10 @@ void rm_json_array(struct rm_exchange *x, const char *key) {
 }
 
 void rm_json_close(struct rm_exchange *x) {
-    rm_assert(x->json_depth > 0);
+    if (x->json_depth == 0) {
+        exchange_mistake(x, "closed more JSON than it opened");
+        return;
+    }
     bool object = (x->json_objects & here(x)) != 0;
     x->json_depth--;
     http_response_write(&x->http, object ? SPAN("}") : SPAN("]"));

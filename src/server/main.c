@@ -114,8 +114,8 @@ static void say_start(const struct server *server) {
 /* ----------------------------------------------------------------------------------------------------------- life ---- */
 
 /* After the first signal: everything that was asked is answered. A second signal ends the process on the spot. */
-static void drain(struct server *server, struct crew *crew, int signals, int signal_number) {
-    log_line(LOG_INFO, "%s: %s: draining, at most %lu ms", server->app->name, sigabbrev_np(signal_number),
+static void drain(struct server *server, struct crew *crew, int signals, const char *why) {
+    log_line(LOG_INFO, "%s: %s: draining, at most %lu ms", server->app->name, why,
              (unsigned long)(server->config->drain_timeout_ns / NS_PER_MS));
     server_drain(server, server->config->workers);
     while (crew_serving(crew) > 0) {
@@ -145,7 +145,7 @@ static int serve(struct server *server, int signals) {
         while (signal_number == 0 && crew_serving(&crew) == server->config->workers) {
             signal_number = wait_for_news(signals, &crew);
         }
-        drain(server, &crew, signals, signal_number != 0 ? signal_number : SIGTERM);
+        drain(server, &crew, signals, signal_number != 0 ? sigabbrev_np(signal_number) : "a worker has failed");
     }
     code = crew_join(&crew);
     sockets_release(server);

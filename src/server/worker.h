@@ -72,6 +72,7 @@ struct worker {
     struct listener listeners[CONFIG_LISTEN_MAX];
     struct timer drain_timer;
     bool drain_over; /* the drain's time is up */
+    uint64_t mistake_ns; /* when a mistake of the application was logged last */
     struct slab slab;
     struct ring_report report;
 } __attribute__((aligned(WORKER_ALIGN)));
