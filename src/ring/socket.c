@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -30,8 +31,19 @@ static int bind_and_listen(struct ring *ring, int fd, const struct ring_listen *
     return 0;
 }
 
+/* A listener that somebody else has made. Accepting must not block when a client has left before its turn. */
+static int adopt(struct ring *ring, int fd) {
+    ring_count_call(ring, RING_CALL_fcntl);
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) return -errno;
+    ring_count_call(ring, RING_CALL_fcntl);
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
+    (void)set_option(ring, fd, IPPROTO_TCP, TCP_NODELAY); /* fails for a Unix socket, which has no need of it */
+    return fd;
+}
+
 int ring_socket_listen(struct ring *ring, const struct ring_listen *listen_on) {
-    if (listen_on->fd >= 0) return listen_on->fd;
+    if (listen_on->fd >= 0) return adopt(ring, listen_on->fd);
     ring_count_call(ring, RING_CALL_socket);
     int fd = socket(listen_on->address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return -errno;
