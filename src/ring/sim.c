@@ -499,7 +499,7 @@ static void sim_wake(struct ring *ring) {
 
 static bool has_events(const struct sim_ring *ring) {
     if (ring->ready.count > 0 || ring->common.finished_now != NULL) return true;
-    return atomic_load(&ring->common.woken);
+    return ring->woken_now || atomic_load(&ring->common.woken);
 }
 
 static bool deadline_passed(const struct sim_ring *ring) {
@@ -564,6 +564,7 @@ static int32_t sim_wait(struct ring *common, uint64_t deadline_ns) {
         sleep_until_something(ring);
     ring->turn_left = spurious ? 0 : ring->ready.count;
     ring->turn_events = 0;
+    if (atomic_exchange(&common->woken, false)) ring->woken_now = true;
     if (deadline_passed(ring)) ring->deadline_ns = RING_NO_DEADLINE;
     common->now_ns = world->now_ns;
     common->wall_seconds = WALL_EPOCH_S + (int64_t)(world->now_ns / 1000000000u);
@@ -596,7 +597,8 @@ static void requeue(struct sim_ring *ring, struct sim_slot *slot, bool delivered
 
 static bool common_event(struct sim_ring *ring, struct ring_event *out) {
     struct ring *common = &ring->common;
-    if (atomic_exchange(&common->woken, false)) {
+    if (ring->woken_now) {
+        ring->woken_now = false;
         ring_count(&common->counters.wakes, 1);
         ring_event_set(out, RING_WOKEN, (struct ring_id){ 0 }, NULL, 0);
         return true;

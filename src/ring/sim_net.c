@@ -166,12 +166,12 @@ static void copy_in(const struct sim_world *world, struct sim_inbox *in, const c
     rm_assert(in->len <= world->inbox_bytes);
 }
 
-/* The peer is gone: the bytes vanish, and its RST is the answer. */
+/* The peer is gone: what fits into the sender's own buffer vanishes, and the peer's RST is the answer. */
 static uint32_t swallow(struct sim_world *world, struct sim_end *end, size_t n) {
     end->in.reset_travels = true;
     if (end->arrive.position == 0)
         sim_timer_arm(world, &end->arrive, world->now_ns + sim_delay(world, world->options.latency_ns_max));
-    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+    return n > world->options.sndbuf_bytes ? world->options.sndbuf_bytes : (uint32_t)n;
 }
 
 uint32_t sim_net_write(struct sim_world *world, struct sim_end *end, const char *bytes, size_t n, int32_t *broken) {
@@ -242,10 +242,7 @@ void sim_net_close(struct sim_world *world, struct sim_end *end, bool reset) {
         sim_net_finish(world, end);
     end->state = SIM_END_GONE;
     end->in.len = end->in.arrived = end->in.kept = 0;
-    if (lives(peer))
-        sim_net_room(world, end);
-    else
-        free_pair(world, end);
+    if (!lives(peer)) free_pair(world, end); /* a send that waits for room ends when the RST arrives */
 }
 
 /* ---------------------------------------------------------------------------------------- connects and backlogs ---- */

@@ -182,6 +182,7 @@ struct sim_ring {
     struct slot_list ready;
     uint32_t turn_left;   /* slots of `ready` that belong to this turn */
     uint32_t turn_events; /* delivered in this turn */
+    bool woken_now;       /* WOKEN is due in this turn */
     uint64_t deadline_ns; /* as given last; RING_NO_DEADLINE: none, or answered */
     char *buffers;
     uint32_t buffer_bytes, buffers_count;
