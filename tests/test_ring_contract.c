@@ -1,0 +1,160 @@
+/* The contract of ring/ring.h: every scenario on every backend that is compiled in, and on uring with the tunings that change
+ * how it works. Ends with the matrix of what was run, what was skipped and why.
+ *
+ * Arguments: --seed N (default: 1), and names of scenarios or rows, or both as scenario[row], to run only those. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ring_contract.h"
+
+enum { HANG_S = 60 };
+
+static const struct contract_row rows[] = {
+    { "uring", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "" },
+    { "uring:naive", RING_URING, ROW_REAL | ROW_URING, "naive" },
+    { "uring:6.1", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "kernel=6.1" },
+    { "uring:6.6", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "kernel=6.6" },
+    { "uring:6.12", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "kernel=6.12" },
+    { "uring:files", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "files=normal" },
+    { "uring:recv", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "recv=single" },
+    { "uring:accept", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "accept=single" },
+    { "uring:coop", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "taskrun=coop" },
+    { "uring:small", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "sq=32,cq=64,buffers=4,buffers-max=16,buffer-bytes=1024" },
+    { "epoll", RING_EPOLL, ROW_REAL, "" },
+    { "sim", RING_SIM, 0, "" },
+    { "sim:rough", RING_SIM, ROW_ROUGH, "" },
+};
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+static const struct contract_scenario *const files[] = {
+    contract_connect, contract_stream, contract_close, contract_limits, contract_turns, contract_process, contract_life,
+};
+
+enum outcome { NOT_ASKED, NOT_COMPILED, SKIPPED, RAN, FAILED };
+
+static const char outcome_signs[] = { [NOT_ASKED] = ' ', [NOT_COMPILED] = '-', [SKIPPED] = 's', [RAN] = '+', [FAILED] = 'F' };
+
+struct cell {
+    const struct contract_scenario *scenario;
+    const struct contract_row *row;
+    enum outcome outcome;
+    char name[96];
+};
+
+static uint64_t seed = 1;
+static const struct contract_scenario *scenarios[128];
+static struct cell cells[128][ROWS];
+static uint32_t scenarios_count;
+
+static bool applies(const struct cell *cell) {
+    uint32_t bits = cell->row->bits;
+    return (bits & cell->scenario->needs) == cell->scenario->needs && (bits & cell->scenario->excludes) == 0;
+}
+
+/* A call that blocks is a failure of all that follows, too: no time is left for it. */
+static const struct cell *running;
+
+static void on_alarm(int number) {
+    (void)number;
+    dprintf(STDERR_FILENO, "%s hangs in a call that must not block\n", running->name);
+    _exit(1);
+}
+
+static void run_cell(void **state) {
+    struct cell *cell = *state;
+    if (!applies(cell)) {
+        cell->outcome = SKIPPED;
+        skip();
+    }
+    static struct rig rig;
+    memset(&rig, 0, sizeof rig); /* what a failed test has left open stays open: its rings are not ours to touch */
+    rig.row = cell->row;
+    rig.seed = rig.first_seed = seed;
+    cell->outcome = FAILED;
+    running = cell;
+    alarm(HANG_S);
+    uint64_t start = wall_ns();
+    cell->scenario->run(&rig);
+    alarm(0);
+    if (rig.links != NULL) rig_close(&rig);
+    cell->outcome = RAN;
+    double ms = (double)(wall_ns() - start) / 1e6;
+    if (ms > 1000) print_message("           slow: %.0f ms\n", ms);
+}
+
+static bool row_asked(uint32_t r) {
+    for (uint32_t s = 0; s < scenarios_count; s++)
+        if (cells[s][r].outcome != NOT_ASKED) return true;
+    return false;
+}
+
+static bool line_asked(uint32_t s) {
+    for (uint32_t r = 0; r < ROWS; r++)
+        if (cells[s][r].outcome > NOT_COMPILED) return true;
+    return false;
+}
+
+static void print_line(uint32_t s) {
+    printf("%-34s", scenarios[s]->name);
+    for (uint32_t r = 0; r < ROWS; r++)
+        if (row_asked(r)) printf(" %-12c", outcome_signs[cells[s][r].outcome]);
+    printf("\n");
+}
+
+static void print_matrix(void) {
+    printf("\n%-34s", "");
+    for (uint32_t r = 0; r < ROWS; r++)
+        if (row_asked(r)) printf(" %-12s", rows[r].name);
+    printf("\n");
+    for (uint32_t s = 0; s < scenarios_count; s++)
+        if (line_asked(s)) print_line(s);
+    printf("\n+ ran, F failed, s skipped, - not compiled in\n");
+    for (uint32_t s = 0; s < scenarios_count; s++)
+        if (line_asked(s) && scenarios[s]->skip_reason != NULL)
+            printf("s %-32s %s\n", scenarios[s]->name, scenarios[s]->skip_reason);
+}
+
+static void collect(void) {
+    for (size_t f = 0; f < sizeof files / sizeof files[0]; f++)
+        for (const struct contract_scenario *s = files[f]; s->name != NULL; s++) {
+            assert_true((s->needs | s->excludes) == 0 || s->skip_reason != NULL);
+            scenarios[scenarios_count++] = s;
+        }
+}
+
+static bool wanted(const struct cell *cell, int argc, char **argv) {
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], cell->name) == 0 || strcmp(argv[i], cell->scenario->name) == 0) return true;
+        if (strcmp(argv[i], cell->row->name) == 0) return true;
+    }
+    return argc == 0;
+}
+
+int main(int argc, char **argv) {
+    static struct CMUnitTest tests[128 * ROWS];
+    size_t count = 0;
+    argc--, argv++;
+    if (argc >= 2 && strcmp(argv[0], "--seed") == 0) {
+        seed = strtoull(argv[1], NULL, 10);
+        argc -= 2, argv += 2;
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    signal(SIGALRM, on_alarm);
+    collect();
+    for (uint32_t r = 0; r < ROWS; r++)
+        for (uint32_t s = 0; s < scenarios_count; s++) {
+            struct cell *cell = &cells[s][r];
+            *cell = (struct cell){ .scenario = scenarios[s], .row = &rows[r] };
+            snprintf(cell->name, sizeof cell->name, "%s[%s]", scenarios[s]->name, rows[r].name);
+            if (!ring_has_backend(rows[r].choice)) cell->outcome = NOT_COMPILED;
+            if (cell->outcome == NOT_COMPILED || !wanted(cell, argc, argv)) continue;
+            tests[count++] = (struct CMUnitTest){ .name = cell->name, .test_func = run_cell, .initial_state = cell };
+        }
+    printf("seed %llu\n", (unsigned long long)seed);
+    int failed = _cmocka_run_group_tests("ring contract", tests, count, NULL, NULL);
+    print_matrix();
+    return failed != 0;
+}
