@@ -66,6 +66,7 @@ struct uring_slot {
     uint32_t in_flight;     /* requests armed for this slot, without silent ones */
     uint8_t mode;           /* enum ring_receive */
     uint8_t receive;        /* enum receive_state */
+    uint8_t burst;          /* completions since the socket was last drained, up to BURST_MAX: see uring_receive.c */
     bool fixed : 1;         /* `file` is a direct descriptor */
     bool want_more : 1;     /* METERED: one RECEIVED is asked for; set by receive_more, cleared when it is delivered */
     bool final_known : 1;   /* the stream has ended: `final` says how; set by the terminal receive */

@@ -3,6 +3,8 @@
 
 #include "ring/uring_priv.h"
 
+enum { BURST_MAX = 32 };
+
 /* While buffers are short, whoever has a turn gets one buffer and goes to the end of the line. */
 static bool buffers_short(const struct uring *uring) {
     return uring->starved.count > 0;
@@ -26,14 +28,19 @@ static void arm(struct uring *uring, struct uring_slot *slot, bool multi, bool p
     uring_queue(uring, sqe, OP_RECEIVE, slot);
 }
 
-/* A single-shot receive on a drained socket would fail once before it waits, so it is told to wait at once. */
+/* A multishot receive that reads its last bytes in the kernel's poll loop does not look again whether a reset came with them
+ * (a FIN is seen): the connection would hang until somebody sends. So a multishot is armed on a drained socket only, where
+ * the first try sees whatever there is; and one that has read as much as the kernel reads before it queues itself again
+ * (32 receives) is armed anew once the socket is drained.
+ *
+ * A single-shot receive on a drained socket would fail once before it waits, so it is told to wait at once. */
 static void rearm(struct uring *uring, struct uring_slot *slot) {
     if (buffers_short(uring)) {
         slot_list_append(&uring->base.slots, &uring->starved, &slot->base, LIST_STARVED);
         return;
     }
     bool multi = wants_multi(uring, slot);
-    arm(uring, slot, multi, !multi && !slot->more_queued);
+    arm(uring, slot, multi && !slot->more_queued, !multi && !slot->more_queued);
 }
 
 static void cancel_multishot(struct uring *uring, struct uring_slot *slot) {
@@ -48,6 +55,7 @@ void uring_receive_start(struct uring *uring, struct uring_slot *slot) {
     slot->final_known = false;
     slot->final_told = false;
     slot->more_queued = true;
+    slot->burst = 0;
     slot->kept_head = BUFFER_NONE;
     slot->kept_tail = BUFFER_NONE;
     slot->kept_bytes = 0;
@@ -180,12 +188,20 @@ static bool keep(struct uring *uring, struct uring_slot *slot, uint16_t id, uint
     return false;
 }
 
+static void watch_burst(struct uring *uring, struct uring_slot *slot) {
+    if (slot->burst < BURST_MAX) slot->burst++;
+    if (slot->more_queued) return;
+    if (slot->burst == BURST_MAX) cancel_multishot(uring, slot);
+    slot->burst = 0;
+}
+
 static bool got_bytes(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, const char *data,
                       struct ring_event *out) {
     uint16_t id = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
     ring_count(&uring->base.counters.receives, 1);
     ring_count(&uring->base.counters.received_bytes, (uint64_t)cqe->res);
     slot->more_queued = (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
+    watch_burst(uring, slot);
     bool told = slot->kept_head == BUFFER_NONE && may_deliver(slot);
     if (told)
         tell(uring, slot, cqe->res, span_of(data, (size_t)cqe->res), out);
