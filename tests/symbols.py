@@ -18,8 +18,10 @@ BELOW = {
     "server": {"mem", "ring", "http"},
 }
 PROTOCOLS = {"http"}
-# bcmp and __*_chk are what compilers make of memcmp and of fortified mem*() calls.
-PROTOCOL_LIBC = re.compile(r"^(mem\w+|str(?!dup|ndup)\w+|bcmp|__(mem|str)\w+_chk|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)$")
+# bcmp and __*_chk are what compilers make of memcmp and of fortified mem*() calls. snprintf: doubles that are no short
+# decimal. __cpu_*: the compiler's own table of what the CPU has.
+PROTOCOL_LIBC = re.compile(r"^(mem\w+|str(?!dup|ndup)\w+|bcmp|snprintf|__(mem|str|snprintf)\w*_chk|__stack_chk_fail"
+                           r"|__cpu_\w+|_GLOBAL_OFFSET_TABLE_)$")
 
 
 def parse_nm(text):

@@ -23,7 +23,9 @@ struct http_router;
 enum {
     HTTP_FIELDS_MAX = 100,   /* the compiled-in ceiling of limits.fields */
     HTTP_PARAMS_MAX = 8,     /* {name} segments of one route */
+    HTTP_SEGMENTS_MAX = 16,  /* segments of a route's path */
     HTTP_ROUTES_MAX = 256,
+    HTTP_HEAD_BYTES_MAX = 60 * 1024,         /* limits.request_line_bytes + limits.header_bytes: views have 16 bits */
     HTTP_INPUT_BYTES_MAX = 16 * 1024,        /* longest span that http_conn_next takes */
     HTTP_BODY_IN_WORKSPACE_BYTES = 16 * 1024, /* a buffered body up to this needs no body slot */
     HTTP_DATE_BYTES = 29,                    /* "Sun, 06 Nov 1994 08:49:37 GMT" */
@@ -60,7 +62,8 @@ struct http_request {
     bool settled;          /* the head was copied into the workspace */
     uint8_t param_count;
     uint16_t field_count;
-    struct http_view method_text, target, path, query;
+    uint16_t seen; /* the parser's: which fields were there */
+    struct http_view method_text, target, path, query; /* path: "/" for an absolute-form target without one */
     struct http_view params[HTTP_PARAMS_MAX]; /* in the order of the route's {name} segments */
     uint64_t content_length;
     struct http_field fields[HTTP_FIELDS_MAX];
@@ -85,8 +88,8 @@ struct http_route {
 };
 
 /* Compiles routes into `memory` of http_router_bytes(n). Keeps `routes` and the bytes of their spans. NULL and `why` when a
- * path is malformed (no leading '/', unbalanced braces, a name twice, more than HTTP_PARAMS_MAX), a method is unknown, or two
- * routes match the same requests. A GET route answers HEAD as well. */
+ * path is malformed (no leading '/', unbalanced braces, a name twice, more than HTTP_PARAMS_MAX or HTTP_SEGMENTS_MAX), a method is
+ * unknown, or two routes match the same requests. A GET route answers HEAD as well. */
 size_t http_router_bytes(uint32_t n);
 [[gnu::warn_unused_result]] struct http_router *http_router_init(void *memory, const struct http_route *routes, uint32_t n,
                                                                  char *why, size_t why_bytes);
@@ -126,7 +129,7 @@ struct http_shared {
     bool draining;           /* set by the caller: every response from now on says Connection: close */
     /* counters, single writer: */
     uint64_t requests;       /* heads that were answered, errors included */
-    uint64_t responses[6];   /* by status class; [0]: shed with 503 because a pool was empty */
+    uint64_t responses[6];   /* by status class; [0]: those of class 5 that are 503 because a pool was empty */
     uint64_t head_copies;    /* heads copied to a workspace */
     uint64_t carries_used;   /* incomplete tails that were copied */
 };
@@ -158,6 +161,7 @@ struct http_exchange {
     bool finished;            /* the response is complete; waiting for its turn */
     bool failed;              /* the response could not be built: it becomes 503 or 500 at the end */
     bool close_after;         /* the connection ends after this response */
+    bool continue_owed;       /* the client waits for 100 (Continue) before it sends the body */
     bool parked;              /* set by http_exchange_park */
 
     struct http_request request; /* last: its tail is rarely touched */
@@ -179,8 +183,11 @@ struct http_conn {
     uint32_t unfinished;           /* exchanges */
     uint64_t body_left;            /* Content-Length or current chunk: bytes to come */
     uint32_t chunk_extra;          /* bytes of chunk extensions and trailers so far (bounded) */
-    uint8_t state;                 /* enum in conn.c */
+    uint8_t chunk_digits;          /* of the current chunk size */
+    uint8_t state;                 /* of the body: enum body_state in http_priv.h */
     uint8_t head_state;            /* where the resumable parser stands */
+    bool full;                     /* HTTP_FULL was said last */
+    bool more_input;               /* bytes behind the newest request are here already */
     bool closing;                  /* no more requests will be read; output ends the connection */
     bool hold;                     /* the caller's, false at first: begin no further request, say FULL instead (its output
                                       is above its mark); http only reads it */

@@ -1,0 +1,217 @@
+#include "http/json.h"
+
+#include "http/number.h"
+#include "http/scan.h"
+#include "mem/assert.h"
+
+/* A key and a short value are written into one reservation. Longer ones go piece by piece. */
+enum { QUICK_BYTES_MAX = 512, AROUND_BYTES = 8 }; /* AROUND_BYTES: a comma, the quotes of key and value, a colon */
+
+static const uint32_t TOP_WRITTEN = UINT32_C(1) << 31;
+
+void json_begin(struct json_writer *json, struct http_exchange *x) {
+    *json = (struct json_writer){ .x = x };
+}
+
+static uint32_t here(const struct json_writer *json) {
+    return json->depth == 0 ? TOP_WRITTEN : UINT32_C(1) << (json->depth - 1);
+}
+
+static void mistake(struct json_writer *json) {
+    http_response_fail(json->x, 500);
+}
+
+/* May a value with or without a name come here? Marks that one did. */
+static bool admit(struct json_writer *json, const char *key, bool *comma) {
+    uint32_t bit = here(json);
+    bool in_object = json->depth > 0 && (json->objects & bit) != 0;
+    *comma = (json->filled & bit) != 0;
+    if (json->x->failed) {
+        return false;
+    }
+    if ((key != NULL) != in_object || (json->depth == 0 && *comma)) {
+        mistake(json);
+        return false;
+    }
+    json->filled |= bit;
+    return true;
+}
+
+/* -------------------------------------------------------------------------------------------------------- strings ---- */
+
+static void write_byte(struct json_writer *json, char byte) {
+    http_response_write(json->x, span_of(&byte, 1));
+}
+
+static void write_escaped(struct json_writer *json, char byte) {
+    static const char hex[] = "0123456789abcdef";
+    static const char letters[] = "btn\0fr"; /* of 0x08 to 0x0d */
+    uint8_t code = (uint8_t)byte;
+    char text[6] = { '\\', byte, '0', '0', hex[code >> 4], hex[code & 15] };
+    size_t len = 2;
+    if (code >= 0x08 && code <= 0x0d && letters[code - 0x08] != '\0') {
+        text[1] = letters[code - 0x08];
+    } else if (code < 0x20) {
+        text[1] = 'u';
+        len = 6;
+    }
+    http_response_write(json->x, span_of(text, len));
+}
+
+static void write_string(struct json_writer *json, struct span text) {
+    const char *p = text.data, *end = p + text.len;
+    write_byte(json, '"');
+    while (p < end) {
+        const char *stop = scan_clean(p, end);
+        http_response_write(json->x, span_of(p, (size_t)(stop - p)));
+        if (stop < end) {
+            write_escaped(json, *stop++);
+        }
+        p = stop;
+    }
+    write_byte(json, '"');
+}
+
+static bool is_clean(struct span text) {
+    return text.len == 0 || scan_clean(text.data, text.data + text.len) == text.data + text.len;
+}
+
+/* ------------------------------------------------------------------------------------------------------ one write ---- */
+
+static char *put(char *p, struct span bytes) {
+    if (bytes.len > 0) {
+        memcpy(p, bytes.data, bytes.len);
+    }
+    return p + bytes.len;
+}
+
+static char *put_quoted(char *p, struct span text) {
+    *p++ = '"';
+    p = put(p, text);
+    *p++ = '"';
+    return p;
+}
+
+/* The comma and the key, piece by piece. */
+static void write_key(struct json_writer *json, const char *key, bool comma) {
+    if (comma) {
+        write_byte(json, ',');
+    }
+    if (key != NULL) {
+        write_string(json, span_text(key));
+        write_byte(json, ':');
+    }
+}
+
+/* Begins a write of comma, key and up to `bytes` of value: returns where the value goes and sets *start to where the write began.
+ * NULL: it is too large or unclean for one write (the comma and the key were written then) or the response has failed. */
+static char *open_write(struct json_writer *json, const char *key, size_t bytes, char **start) {
+    bool comma;
+    if (!admit(json, key, &comma)) {
+        return NULL;
+    }
+    struct span name = key != NULL ? span_text(key) : span_of(NULL, 0);
+    size_t all = name.len + bytes + AROUND_BYTES;
+    if (all > QUICK_BYTES_MAX || !is_clean(name)) {
+        write_key(json, key, comma);
+        return NULL;
+    }
+    *start = http_response_reserve(json->x, (uint32_t)all);
+    if (*start == NULL) {
+        return NULL;
+    }
+    char *p = *start;
+    if (comma) {
+        *p++ = ',';
+    }
+    if (key != NULL) {
+        p = put_quoted(p, name);
+        *p++ = ':';
+    }
+    return p;
+}
+
+static void close_write(struct json_writer *json, const char *start, const char *end) {
+    http_response_commit(json->x, (uint32_t)(end - start));
+}
+
+/* ------------------------------------------------------------------------------------------------------------ API ---- */
+
+static void open_container(struct json_writer *json, const char *key, bool object) {
+    if (json->depth == JSON_DEPTH_MAX) {
+        mistake(json);
+        return;
+    }
+    json_raw(json, key, object ? SPAN("{") : SPAN("["));
+    if (json->x->failed) {
+        return;
+    }
+    json->depth++;
+    json->filled &= ~here(json);
+    json->objects = object ? json->objects | here(json) : json->objects & ~here(json);
+}
+
+void json_object(struct json_writer *json, const char *key) {
+    open_container(json, key, true);
+}
+
+void json_array(struct json_writer *json, const char *key) {
+    open_container(json, key, false);
+}
+
+void json_close(struct json_writer *json) {
+    if (json->x->failed) {
+        return;
+    }
+    if (json->depth == 0) {
+        mistake(json);
+        return;
+    }
+    write_byte(json, (json->objects & here(json)) != 0 ? '}' : ']');
+    json->depth--;
+}
+
+void json_raw(struct json_writer *json, const char *key, struct span value) {
+    char *start;
+    char *p = open_write(json, key, value.len, &start);
+    if (p != NULL) {
+        close_write(json, start, put(p, value));
+    } else if (!json->x->failed) {
+        http_response_write(json->x, value);
+    }
+}
+
+void json_int(struct json_writer *json, const char *key, int64_t value) {
+    char *start;
+    char *p = open_write(json, key, NUMBER_BYTES_MAX, &start);
+    if (p != NULL) {
+        close_write(json, start, number_put_i64(p, value));
+    } else if (!json->x->failed) {
+        char text[NUMBER_BYTES_MAX];
+        http_response_write(json->x, span_of(text, (size_t)(number_put_i64(text, value) - text)));
+    }
+}
+
+void json_double(struct json_writer *json, const char *key, double value) {
+    char text[NUMBER_BYTES_MAX];
+    json_raw(json, key, span_of(text, (size_t)(number_put_double(text, value) - text)));
+}
+
+void json_bool(struct json_writer *json, const char *key, bool value) {
+    json_raw(json, key, value ? SPAN("true") : SPAN("false"));
+}
+
+void json_null(struct json_writer *json, const char *key) {
+    json_raw(json, key, SPAN("null"));
+}
+
+void json_string(struct json_writer *json, const char *key, struct span text) {
+    char *start;
+    size_t bytes = is_clean(text) ? text.len : QUICK_BYTES_MAX;
+    char *p = open_write(json, key, bytes, &start);
+    if (p != NULL) {
+        close_write(json, start, put_quoted(p, text));
+    } else if (!json->x->failed) {
+        write_string(json, text);
+    }
+}

@@ -1,0 +1,99 @@
+#include "http/number.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char pairs[] = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+                            "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+
+static uint32_t digits_of(uint64_t value) {
+    uint32_t digits = 1;
+    for (; value >= 10000; value /= 10000) {
+        digits += 4;
+    }
+    return digits + (value >= 1000 ? 3 : value >= 100 ? 2 : value >= 10 ? 1 : 0);
+}
+
+/* The last `digits` digits, leading zeros included, two at a time from the right. */
+static char *put_digits(char *out, uint64_t value, uint32_t digits) {
+    char *p = out + digits;
+    for (; p - out >= 2; value /= 100) {
+        p -= 2;
+        memcpy(p, pairs + value % 100 * 2, 2);
+    }
+    if (p > out) {
+        *out = (char)('0' + value % 10);
+    }
+    return out + digits;
+}
+
+char *number_put_u64(char *out, uint64_t value) {
+    if (value < 10) {
+        *out = (char)('0' + value);
+        return out + 1;
+    }
+    return put_digits(out, value, digits_of(value));
+}
+
+char *number_put_i64(char *out, int64_t value) {
+    if (value < 0) {
+        *out++ = '-';
+        return number_put_u64(out, 0 - (uint64_t)value);
+    }
+    return number_put_u64(out, (uint64_t)value);
+}
+
+/* Prices and ratings: a positive number that is n / 10^k for small n and k. Both are exact as doubles and the quotient is
+ * rounded right, so the text n / 10^k reads back as `value` when they are equal. NULL when it is no such number. */
+static char *put_short_decimal(char *out, double value) {
+    static const double powers[] = { 1, 10, 100, 1000, 10000, 100000, 1000000 };
+    static const uint32_t whole_powers[] = { 1, 10, 100, 1000, 10000, 100000, 1000000 };
+    if (!(value < 1e9)) {
+        return NULL;
+    }
+    for (uint32_t k = 0; k < sizeof powers / sizeof *powers; k++) {
+        uint64_t n = (uint64_t)(value * powers[k] + 0.5);
+        if ((double)n / powers[k] != value) {
+            continue;
+        }
+        out = number_put_u64(out, n / whole_powers[k]);
+        if (k == 0) {
+            return out;
+        }
+        *out++ = '.';
+        return put_digits(out, n % whole_powers[k], k);
+    }
+    return NULL;
+}
+
+static bool reads_back(const char *text, double value) {
+    return strtod(text, NULL) == value;
+}
+
+/* A decimal of 15 digits survives the way through a double, so fewer than 15 need no search, but for the denormals, which
+ * have less precision. */
+static char *put_searched(char *out, double value) {
+    bool denormal = value < 2.3e-308;
+    for (int digits = denormal ? 1 : 15; digits <= 17; digits++) {
+        int len = snprintf(out, NUMBER_BYTES_MAX - 1, "%.*g", digits, value);
+        if (digits == 17 || reads_back(out, value)) {
+            return out + len;
+        }
+    }
+    return out;
+}
+
+char *number_put_double(char *out, double value) {
+    if (!__builtin_isfinite(value)) {
+        memcpy(out, "null", 4);
+        return out + 4;
+    }
+    if (__builtin_signbit(value)) {
+        *out++ = '-';
+        value = -value;
+    }
+    char *end = put_short_decimal(out, value);
+    return end != NULL ? end : put_searched(out, value);
+}

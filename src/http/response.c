@@ -1,0 +1,411 @@
+#include "http/http_priv.h"
+#include "http/number.h"
+#include "http/parse.h"
+#include "http/scan.h"
+#include "mem/assert.h"
+
+/* Every status of RFC 9110 §15 that a server may answer with at the end, and those of RFC 6585. */
+#define STATUSES(X)                                                                                                    \
+    X(200, "OK") X(201, "Created") X(202, "Accepted") X(203, "Non-Authoritative Information") X(204, "No Content")     \
+    X(205, "Reset Content") X(206, "Partial Content") X(300, "Multiple Choices") X(301, "Moved Permanently")           \
+    X(302, "Found") X(303, "See Other") X(304, "Not Modified") X(305, "Use Proxy") X(307, "Temporary Redirect")        \
+    X(308, "Permanent Redirect") X(400, "Bad Request") X(401, "Unauthorized") X(402, "Payment Required")               \
+    X(403, "Forbidden") X(404, "Not Found") X(405, "Method Not Allowed") X(406, "Not Acceptable")                      \
+    X(407, "Proxy Authentication Required") X(408, "Request Timeout") X(409, "Conflict") X(410, "Gone")                \
+    X(411, "Length Required") X(412, "Precondition Failed") X(413, "Content Too Large") X(414, "URI Too Long")         \
+    X(415, "Unsupported Media Type") X(416, "Range Not Satisfiable") X(417, "Expectation Failed")                      \
+    X(421, "Misdirected Request") X(422, "Unprocessable Content") X(426, "Upgrade Required")                           \
+    X(428, "Precondition Required") X(429, "Too Many Requests") X(431, "Request Header Fields Too Large")              \
+    X(500, "Internal Server Error") X(501, "Not Implemented") X(502, "Bad Gateway") X(503, "Service Unavailable")      \
+    X(504, "Gateway Timeout") X(505, "HTTP Version Not Supported") X(511, "Network Authentication Required")
+
+enum { LINE_BYTES = 56, STATUS_MIN = 200, STATUS_MAX = 599 };
+
+/* The first bytes of a response, copied as a whole LINE_BYTES: then there is no call and no loop. */
+struct line {
+    char text[LINE_BYTES]; /* "HTTP/1.1 200 OK\r\nDate: " */
+    uint32_t len;
+};
+
+#define LINE(code, reason)                                                                                             \
+    { "HTTP/1.1 " #code " " reason "\r\nDate: ", sizeof("HTTP/1.1 " #code " " reason "\r\nDate: ") - 1 },
+#define PLACE(code, reason) PLACE_##code,
+#define INDEX(code, reason) [code - STATUS_MIN] = PLACE_##code + 1,
+
+enum { STATUSES(PLACE) };
+static const struct line lines[] = { STATUSES(LINE) };
+static const uint8_t places[STATUS_MAX - STATUS_MIN + 1] = { STATUSES(INDEX) }; /* in `lines`, plus 1 */
+
+enum { BEFORE_REASON = sizeof "HTTP/1.1 200 " - 1, BEHIND_REASON = sizeof "\r\nDate: " - 1 };
+
+static const struct line *line_of(int status) {
+    uint32_t place = status < STATUS_MIN || status > STATUS_MAX ? 0 : places[status - STATUS_MIN];
+    return place == 0 ? NULL : &lines[place - 1];
+}
+
+struct span http_reason(int status) {
+    const struct line *line = line_of(status);
+    return line == NULL ? span_of(NULL, 0) : span_of(line->text + BEFORE_REASON, line->len - BEFORE_REASON - BEHIND_REASON);
+}
+
+/* ------------------------------------------------------------------------------------------------------ state ---- */
+
+static bool bodiless(int status) {
+    return status == 204 || status == 304;
+}
+
+/* The response's bytes stay out of the chain. RFC 9110 §9.3.2, §15.3.5, §15.4.5 */
+static bool silent(const struct http_exchange *x) {
+    return x->request.method == HTTP_HEAD || bodiless(x->status);
+}
+
+void http_response_fail(struct http_exchange *x, int status) {
+    rm_assert(status >= 400);
+    rm_assert(status <= STATUS_MAX);
+    if (x->failed) {
+        return;
+    }
+    if (x->out != NULL) {
+        chain_rollback(x->out, x->start);
+    }
+    x->failed = true;
+    x->status = status;
+    x->length_at = NULL;
+    x->out = NULL;
+}
+
+/* No block for the response: it becomes 503. */
+static void starve(struct http_exchange *x) {
+    if (!x->failed) {
+        x->shared->responses[0]++;
+        http_response_fail(x, 503);
+    }
+}
+
+/* Straight to the connection when nothing can come between, else to a chain that waits for its turn. */
+static struct chain *choose_out(struct http_exchange *x) {
+    struct http_conn *conn = x->conn;
+    bool direct = conn != NULL && conn->first == x && conn->reading != x;
+    return direct ? conn->out : &x->own;
+}
+
+/* RFC 9112 §9.3, §9.6: the last response says that it is the last. While draining that is the one behind which nothing
+ * waits yet. */
+static bool decide_close(struct http_exchange *x) {
+    struct http_conn *conn = x->conn;
+    if (conn == NULL) {
+        return false;
+    }
+    bool last = conn->closing || (x->shared->draining && !conn->more_input);
+    if (!x->request.keep_alive || (last && x->next == NULL)) {
+        x->close_after = true;
+        conn->closing = true;
+    }
+    return x->close_after;
+}
+
+/* ------------------------------------------------------------------------------------------------------- head ---- */
+
+enum {
+    TYPE_BYTES_MAX = 256,
+    HOLE_BYTES = 10, /* for a length that is not known yet */
+    /* An upper bound of all but type, extra fields and body, with what fixed-size copies write beyond. */
+    HEAD_BYTES = 2 * LINE_BYTES + HTTP_DATE_BYTES + 2 + 16 + 32 + 20 + NUMBER_BYTES_MAX + 8,
+};
+
+/* What a head is made of. */
+struct head {
+    int status;
+    struct span type;
+    bool whole; /* the length is known: */
+    uint64_t length;
+};
+
+static char *put(char *p, struct span bytes) {
+    if (bytes.len > 0) {
+        memcpy(p, bytes.data, bytes.len);
+    }
+    return p + bytes.len;
+}
+
+/* Literals: the compiler turns these into moves. */
+#define PUT(p, literal) (memcpy((p), "" literal, sizeof(literal) - 1), (p) + sizeof(literal) - 1)
+
+static char *put_line(char *p, int status) {
+    const struct line *line = line_of(status);
+    if (line != NULL) {
+        memcpy(p, line->text, LINE_BYTES);
+        return p + line->len;
+    }
+    p = number_put_u64(PUT(p, "HTTP/1.1 "), (uint64_t)status);
+    return PUT(p, " \r\nDate: "); /* RFC 9112 §4: the reason may be empty, its blank may not */
+}
+
+static char *put_upper(char *p, const struct http_exchange *x, const struct head *head, bool close) {
+    p = put_line(p, head->status);
+    memcpy(p, x->shared->date, HTTP_DATE_BYTES);
+    p += HTTP_DATE_BYTES;
+    if (head->type.len > 0) {
+        p = put(PUT(p, "\r\nContent-Type: "), head->type);
+    }
+    if (close) {
+        p = PUT(p, "\r\nConnection: close");
+    } else if (x->request.version_minor == 0) {
+        p = PUT(p, "\r\nConnection: keep-alive");
+    }
+    return PUT(p, "\r\n");
+}
+
+static char *put_lower(char *p, struct http_exchange *x, const struct head *head) {
+    if (bodiless(head->status)) {
+        return PUT(p, "\r\n");
+    }
+    p = PUT(p, "Content-Length: ");
+    if (head->whole) {
+        p = number_put_u64(p, head->length);
+    } else {
+        x->length_at = p;
+        memset(p, ' ', HOLE_BYTES);
+        p += HOLE_BYTES;
+    }
+    return PUT(p, "\r\n\r\n");
+}
+
+/* A head whose own fields fill more than a block. */
+static bool write_large_head(struct http_exchange *x, const struct head *head, bool close) {
+    char *p = chain_reserve(x->out, HEAD_BYTES + TYPE_BYTES_MAX);
+    if (p == NULL) {
+        return false;
+    }
+    chain_commit(x->out, (uint32_t)(put_upper(p, x, head, close) - p));
+    if (!chain_append(x->out, x->extra_fields)) {
+        return false;
+    }
+    p = chain_reserve(x->out, HEAD_BYTES);
+    if (p == NULL) {
+        return false;
+    }
+    chain_commit(x->out, (uint32_t)(put_lower(p, x, head) - p));
+    return true;
+}
+
+/* The head, and behind it `body` when there is room for it in the same block: then *rest is empty, else it is the body. */
+static bool write_head(struct http_exchange *x, const struct head *head, struct span body, struct span *rest) {
+    bool close = decide_close(x);
+    size_t bytes = HEAD_BYTES + head->type.len + x->extra_fields.len;
+    *rest = body;
+    if (bytes > BLOCK_ROOM) {
+        return write_large_head(x, head, close);
+    }
+    if (body.len <= BLOCK_ROOM - bytes) {
+        bytes += body.len;
+        *rest = span_of(NULL, 0);
+    }
+    char *start = chain_reserve(x->out, (uint32_t)bytes);
+    if (start == NULL) {
+        return false;
+    }
+    char *p = put_upper(start, x, head, close);
+    p = put_lower(put(p, x->extra_fields), x, head);
+    if (rest->len == 0) {
+        p = put(p, body);
+    }
+    chain_commit(x->out, (uint32_t)(p - start));
+    return true;
+}
+
+static bool clean(struct span text) {
+    return text.len == 0 || scan_text(text.data, text.data + text.len) == text.data + text.len;
+}
+
+/* Can a response begin, and with these? What can't is a mistake of the application: 500. */
+static bool open_response(struct http_exchange *x, int status, struct span type) {
+    if (x->failed) {
+        return false;
+    }
+    if (x->status != 0 || status < STATUS_MIN || status > STATUS_MAX || type.len > TYPE_BYTES_MAX || !clean(type)) {
+        http_response_fail(x, 500);
+        return false;
+    }
+    x->status = status;
+    x->out = choose_out(x);
+    x->start = chain_mark(x->out);
+    return true;
+}
+
+/* -------------------------------------------------------------------------------------------------------- API ---- */
+
+void http_response_whole(struct http_exchange *x, int status, struct span content_type, struct span body) {
+    if (!open_response(x, status, content_type)) {
+        return;
+    }
+    struct head head = { status, content_type, true, body.len };
+    struct span sent = silent(x) ? span_of(NULL, 0) : body, rest;
+    if (!write_head(x, &head, sent, &rest) || !chain_append(x->out, rest)) {
+        starve(x);
+        return;
+    }
+    x->body_written = body.len;
+}
+
+void http_response_begin(struct http_exchange *x, int status, struct span content_type) {
+    if (!open_response(x, status, content_type)) {
+        return;
+    }
+    struct head head = { status, content_type, false, 0 };
+    struct span rest;
+    if (!write_head(x, &head, span_of(NULL, 0), &rest)) {
+        starve(x);
+    }
+}
+
+/* Is there a response whose body can be written? */
+static bool writable(struct http_exchange *x) {
+    if (x->failed) {
+        return false;
+    }
+    if (x->length_at == NULL && !bodiless(x->status)) { /* none was begun, or it is whole already */
+        http_response_fail(x, 500);
+        return false;
+    }
+    return true;
+}
+
+void http_response_write(struct http_exchange *x, struct span bytes) {
+    if (!writable(x)) {
+        return;
+    }
+    x->body_written += bytes.len;
+    if (!silent(x) && !chain_append(x->out, bytes)) {
+        starve(x);
+    }
+}
+
+char *http_response_reserve(struct http_exchange *x, uint32_t n) {
+    if (!writable(x)) {
+        return NULL;
+    }
+    char *room = chain_reserve(x->out, n);
+    if (room == NULL) {
+        starve(x);
+    }
+    return room;
+}
+
+void http_response_commit(struct http_exchange *x, uint32_t n) {
+    x->body_written += n;
+    if (!silent(x)) {
+        chain_commit(x->out, n);
+    }
+}
+
+/* Fields that are written here: a second one would contradict it. */
+static bool reserved(struct span name) {
+    return span_equal_nocase(name, SPAN("content-length")) || span_equal_nocase(name, SPAN("transfer-encoding"))
+           || span_equal_nocase(name, SPAN("connection")) || span_equal_nocase(name, SPAN("date"));
+}
+
+/* `bytes` more at the end of the extra fields; NULL when the workspace is full. */
+static char *grow_fields(struct http_exchange *x, size_t bytes) {
+    struct arena *arena = &x->workspace;
+    size_t len = x->extra_fields.len;
+    bool newest = len > 0 && x->extra_fields.data + (len + 15) / 16 * 16 == arena->base + arena->used;
+    if (newest) {
+        char *old = arena->base + (x->extra_fields.data - arena->base);
+        return arena_extend(arena, old, len + bytes) ? old + len : NULL;
+    }
+    char *moved = arena_take(arena, len + bytes);
+    if (moved == NULL) {
+        return NULL;
+    }
+    put(moved, x->extra_fields);
+    x->extra_fields.data = moved;
+    return moved + len;
+}
+
+void http_response_field(struct http_exchange *x, struct span name, struct span value) {
+    if (x->failed) {
+        return;
+    }
+    const char *name_end = name.data + name.len;
+    bool token = name.len > 0 && scan_token(name.data, name_end) == name_end;
+    size_t bytes = name.len + 2 + value.len + 2;
+    char *p = token && x->status == 0 && clean(value) && !reserved(name) ? grow_fields(x, bytes) : NULL;
+    if (p == NULL) {
+        http_response_fail(x, 500);
+        return;
+    }
+    x->extra_fields.len += bytes;
+    p = put(PUT(put(p, name), ": "), value);
+    (void)PUT(p, "\r\n");
+}
+
+/* ------------------------------------------------------------------------------------------------------ errors ---- */
+
+void response_allow(struct http_exchange *x, uint32_t allow) {
+    static const char *const names[HTTP_METHODS_COUNT] = { "GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                                           "CONNECT", "OPTIONS", "TRACE", "PATCH" };
+    char list[128];
+    char *p = list;
+    for (uint32_t method = 0; method < HTTP_METHODS_COUNT; method++) {
+        if ((allow & 1u << method) != 0) {
+            p = put(p, p > list ? SPAN(", ") : SPAN(""));
+            p = put(p, span_text(names[method]));
+        }
+    }
+    http_response_field(x, SPAN("Allow"), span_of(list, (size_t)(p - list)));
+}
+
+/* What a failed response becomes: "404 Not Found" as text. */
+static void write_failure(struct http_exchange *x) {
+    int status = x->status;
+    x->failed = false;
+    x->status = 0;
+    x->body_written = 0;
+    if (status == 503) {
+        x->extra_fields = SPAN("Retry-After: 1\r\n"); /* RFC 9110 §10.2.3 */
+    } else if (status != 405) {                       /* a 405 has its Allow; the rest may be what was wrong */
+        x->extra_fields = span_of(NULL, 0);
+    }
+    char text[64];
+    char *p = PUT(put(text, http_reason(status)), "\n");
+    http_response_whole(x, status, SPAN("text/plain"), span_of(text, (size_t)(p - text)));
+}
+
+/* Writes the length into its hole, to the right. RFC 9110 §5.5: blanks before a value are no part of it. */
+static void patch_length(struct http_exchange *x) {
+    char digits[NUMBER_BYTES_MAX];
+    size_t len = (size_t)(number_put_u64(digits, x->body_written) - digits);
+    if (len > HOLE_BYTES) {
+        http_response_fail(x, 500);
+        return;
+    }
+    memcpy(x->length_at + HOLE_BYTES - len, digits, len);
+}
+
+void response_complete(struct http_exchange *x) {
+    if (!x->failed && x->status == 0) {
+        http_response_whole(x, 204, span_of(NULL, 0), span_of(NULL, 0));
+    }
+    if (x->length_at != NULL) {
+        patch_length(x);
+    }
+    if (x->failed) {
+        write_failure(x);
+    }
+    if (x->failed) { /* there is not even a block for that */
+        x->close_after = true;
+    }
+    x->shared->responses[x->status / 100]++;
+}
+
+void response_shed(struct http_conn *conn) {
+    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+                               "Content-Length: 0\r\n\r\n";
+    conn->closing = true;
+    conn->shared->requests++;
+    conn->shared->responses[0]++;
+    conn->shared->responses[5]++;
+    bool written = chain_append(conn->out, span_of(text, sizeof text - 1));
+    (void)written; /* without a block the connection ends in silence */
+}
