@@ -77,20 +77,21 @@ int32_t ring_wait(struct ring *ring, uint64_t deadline_ns) {
     rm_assert(ring->drained);
     ring->drained = false;
     ring->tick = false;
+    ring->ticked = false;
     int32_t error = ring->backend->wait(ring, deadline_ns);
     if (deadline_ns != RING_NO_DEADLINE) ring->tick = ring->now_ns >= deadline_ns;
     return error;
 }
 
+/* Once a turn is over it stays over: what the backend could deliver by now belongs to the next one, as TICK is the last. */
 bool ring_next(struct ring *ring, struct ring_event *out) {
+    if (ring->drained) return false;
     if (ring->backend->next(ring, out)) return true;
-    if (ring->tick) {
-        ring->tick = false;
-        ring_event_set(out, RING_TICK, (struct ring_id){ 0 }, NULL, 0);
-        return true;
-    }
     ring->drained = true;
-    return false;
+    if (!ring->tick) return false;
+    ring->tick = false;
+    ring_event_set(out, RING_TICK, (struct ring_id){ 0 }, NULL, 0);
+    return true;
 }
 
 uint64_t ring_now(const struct ring *ring) {
