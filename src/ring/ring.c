@@ -77,7 +77,6 @@ int32_t ring_wait(struct ring *ring, uint64_t deadline_ns) {
     rm_assert(ring->drained);
     ring->drained = false;
     ring->tick = false;
-    ring->ticked = false;
     int32_t error = ring->backend->wait(ring, deadline_ns);
     if (deadline_ns != RING_NO_DEADLINE) ring->tick = ring->now_ns >= deadline_ns;
     return error;

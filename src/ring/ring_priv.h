@@ -49,7 +49,6 @@ struct ring {
     struct ring_helpers *helpers;
     bool drained; /* ring_next has said false since the last ring_wait */
     bool tick;    /* RING_TICK is due at the end of this turn */
-    bool ticked;  /* and was delivered: what comes up now belongs to the next turn */
     struct ring_job *finished_now; /* taken from `finished`, in order, not delivered yet */
     struct ring_counters counters;
 
