@@ -90,20 +90,22 @@ static void close_in_the_turn_of_accept(struct rig *rig) {
     RIG_CHECK(rig, ring_counters(rig->ring[SERVER])->closed == MANY);
 }
 
+enum { DROPPED_BYTES = 5 * 1024 * 1024 }; /* more than the kernel takes from a sender whose peer does not read */
+
 /* What the socket's buffer holds is sent, what is not in it is dropped, and the memory is the owner's at CLOSED. */
 static void close_during_send(struct rig *rig) {
     rig_open_listening(rig, NULL);
-    for (uint32_t i = 0; i < 10; i++) {
+    for (uint32_t i = 0; i < 6; i++) {
         struct link *client = rig_pair(rig), *server = client->peer;
         link_mode(client, RING_METERED);
-        link_send_segments(server, 8 * 1024 * 1024, 1 + i, RING_SEND_LOUD);
+        link_send_segments(server, DROPPED_BYTES, 1 + i, RING_SEND_LOUD);
         for (uint32_t turns = i; turns > 0; turns--) rig_turn(rig);
         link_close(server);
         RIG_UNTIL(rig, server->closed);
         memset(server->out, 0xee, server->in_flight);
         link_mode(client, RING_FREE);
         RIG_UNTIL(rig, client->ended);
-        RIG_CHECK(rig, client->received < 8 * 1024 * 1024);
+        RIG_CHECK(rig, client->received < DROPPED_BYTES);
         link_close(client);
         RIG_UNTIL(rig, client->closed);
     }

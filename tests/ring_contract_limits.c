@@ -192,14 +192,14 @@ static void no_descriptors(struct rig *rig) {
     RIG_CHECK(rig, setrlimit(RLIMIT_NOFILE, &low) == 0);
     for (uint32_t i = 0; i < CLIENTS; i++)
         if (connect(clients[i], (struct sockaddr *)&rig->address.storage, rig->address.len) != 0) rig->seed = 0;
-    uint64_t calls = rig_calls(rig, SERVER), until = wall_ns() + 350 * UINT64_C(1000000);
+    uint64_t calls = rig_calls(rig, SERVER), until = wall_ns() + 250 * UINT64_C(1000000);
     while (wall_ns() < until) rig_wait(rig, SERVER, until);
     uint64_t spent = rig_calls(rig, SERVER) - calls;
     bool waited = rig->listener->accepts <= 1, took_all = rig->listener->accepts == CLIENTS;
     RIG_CHECK(rig, setrlimit(RLIMIT_NOFILE, &limit) == 0); /* before anything may fail */
     RIG_CHECK(rig, rig->seed != 0);
     RIG_CHECK(rig, waited || took_all);
-    RIG_CHECK(rig, spent < 60);
+    RIG_CHECK(rig, spent < 40);
     if (waited) RIG_CHECK(rig, ring_counters(rig->ring[SERVER])->accept_errors > 0);
     if (waited) RIG_CHECK(rig, ring_counters(rig->ring[SERVER])->accept_pauses > 0);
     RIG_UNTIL(rig, rig->listener->accepts == CLIENTS);

@@ -121,10 +121,11 @@ static bool hammer(struct rig *rig, bool in_step, uint32_t count) {
 }
 
 static void wakes_are_never_lost(struct rig *rig) {
+    uint32_t many = rig->world != NULL ? 200 : 3000; /* the simulator spins where the others sleep */
     rig_open_listening(rig, NULL);
-    RIG_CHECK(rig, hammer(rig, true, 3000));
+    RIG_CHECK(rig, hammer(rig, true, many));
     RIG_CHECK(rig, hammer(rig, false, 50000));
-    RIG_CHECK(rig, hammer(rig, true, 1000));
+    RIG_CHECK(rig, hammer(rig, true, many));
 }
 
 static void *wake_later(void *arg) {

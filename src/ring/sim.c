@@ -11,22 +11,7 @@
 enum {
     TURN_EVENTS_MAX = 1024,
     WALL_EPOCH_S = 1767225600, /* 2026-01-01: what the clocks of a world start from */
-    DEAD_BYTE = 0xdd,          /* what a span of an earlier turn reads, at best */
 };
-
-#define QUIET_NS_MAX UINT64_C(1000000)
-
-static struct sim_ring *sim_of(struct ring *ring) {
-    return (struct sim_ring *)(void *)ring;
-}
-
-static struct sim_slot *slot_of(struct slot *slot) {
-    return (struct sim_slot *)(void *)slot;
-}
-
-static struct ring_id id_of(const struct sim_slot *slot) {
-    return slots_id(&slot->ring->common.slots, &slot->head);
-}
 
 /* ---------------------------------------------------------------------------------------------------- readiness ---- */
 
@@ -59,10 +44,10 @@ void sim_slot_refresh(struct sim_slot *slot) {
 
 /* -------------------------------------------------------------------------------------------------------- slots ---- */
 
-static struct sim_slot *take_slot(struct sim_ring *ring, enum slot_kind kind, void *user) {
+struct sim_slot *sim_take_slot(struct sim_ring *ring, enum slot_kind kind, void *user) {
     struct slot *taken = slots_take(&ring->common.slots, kind, user);
     if (taken == NULL) return NULL;
-    struct sim_slot *slot = slot_of(taken);
+    struct sim_slot *slot = sim_slot_of(taken);
     *slot = (struct sim_slot){ .head = slot->head, .ring = ring };
     sim_timer_init(&slot->timer, SIM_SLOT, slot);
     return slot;
@@ -100,7 +85,7 @@ static void detach(struct sim_slot *slot, bool reset) {
 }
 
 static void sim_close(struct ring *ring, struct slot *head, bool reset) {
-    struct sim_slot *slot = slot_of(head);
+    struct sim_slot *slot = sim_slot_of(head);
     struct sim_world *world = sim_of(ring)->world;
     detach(slot, reset);
     uint64_t delay = sim_delay(world, world->options.close_delay_ns_max);
@@ -114,299 +99,11 @@ static void sim_close(struct ring *ring, struct slot *head, bool reset) {
 }
 
 static bool closed_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out) {
-    ring_event_set(out, RING_CLOSED, id_of(slot), slot->head.user, 0);
+    ring_event_set(out, RING_CLOSED, sim_id_of(slot), slot->head.user, 0);
     ring_count(&ring->common.counters.closed, 1);
     slots_give(&ring->common.slots, &slot->head);
     resume_accepting(ring);
     return true;
-}
-
-/* ---------------------------------------------------------------------------------------- listeners and connects ---- */
-
-static int32_t sim_listen(struct ring *common, const struct ring_listen *listen, struct ring_id *out) {
-    struct sim_ring *ring = sim_of(common);
-    struct ring_address address = listen->address;
-    if (listen->fd >= 0) return -EOPNOTSUPP;
-    sim_net_bind_free_port(ring->world, &address);
-    if (sim_net_address_in_use(ring->world, &address, listen->reuse_port)) return -EADDRINUSE;
-    struct sim_slot *slot = take_slot(ring, SLOT_LISTENER, listen->user);
-    if (slot == NULL) return -ENFILE;
-    slot->address = address;
-    slot->reuse_port = listen->reuse_port;
-    slot->backlog_max = listen->backlog + 1; /* as Linux counts */
-    slot->accept_on = true;
-    slot->next_listener = ring->world->listeners;
-    ring->world->listeners = slot;
-    *out = id_of(slot);
-    return 0;
-}
-
-static void sim_accept(struct ring *ring, struct slot *head, bool on) {
-    (void)ring;
-    struct sim_slot *listener = slot_of(head);
-    listener->accept_on = on;
-    sim_slot_refresh(listener);
-}
-
-static bool accept_fails(struct sim_ring *ring, struct sim_slot *listener) {
-    struct sim_world *world = ring->world;
-    if (!sim_chance(world, world->options.emfile_ppm)) return false;
-    world->faults.emfiles++;
-    ring_count(&ring->common.counters.accept_errors, 1);
-    ring_count(&ring->common.counters.accept_pauses, 1);
-    listener->accept_failing = true;
-    sim_timer_arm(world, &listener->timer, world->now_ns + world->options.emfile_ns);
-    return true;
-}
-
-static bool accept_event(struct sim_ring *ring, struct sim_slot *listener, struct ring_event *out) {
-    if (accept_fails(ring, listener)) return false;
-    struct sim_slot *slot = take_slot(ring, SLOT_SOCKET, NULL);
-    if (slot == NULL) {
-        listener->accept_starved = true;
-        ring_count(&ring->common.counters.accept_pauses, 1);
-        return false;
-    }
-    slot->end = sim_net_accept(listener);
-    slot->end->slot = slot;
-    slot->connected = true;
-    ring_event_set(out, RING_ACCEPTED, id_of(slot), listener->head.user, 0);
-    out->listener = id_of(listener);
-    ring_count(&ring->common.counters.accepted, 1);
-    sim_slot_refresh(slot);
-    return true;
-}
-
-static int32_t sim_connect(struct ring *common, const struct ring_address *address, void *user, struct ring_id *out) {
-    struct sim_ring *ring = sim_of(common);
-    struct sim_slot *slot = take_slot(ring, SLOT_SOCKET, user);
-    if (slot == NULL) return -ENFILE;
-    slot->end = sim_net_connect(ring->world, slot, address);
-    if (slot->end == NULL) {
-        slots_give(&common->slots, &slot->head);
-        return -ENOBUFS;
-    }
-    *out = id_of(slot);
-    return 0;
-}
-
-void sim_slot_connected(struct sim_slot *slot, int32_t result) {
-    slot->connected = result == 0;
-    slot->connect_result = result;
-    slot->connect_due = true;
-    sim_slot_refresh(slot);
-}
-
-static bool connected_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out) {
-    slot->connect_due = false;
-    if (slot->connected) ring_count(&ring->common.counters.connected, 1);
-    ring_event_set(out, RING_CONNECTED, id_of(slot), slot->head.user, slot->connect_result);
-    return true;
-}
-
-/* ----------------------------------------------------------------------------------------------------- receiving ---- */
-
-static void sim_receive_mode(struct ring *common, struct slot *head, enum ring_receive mode) {
-    struct sim_ring *ring = sim_of(common);
-    struct sim_slot *slot = slot_of(head);
-    if (slot->mode == mode) return;
-    slot->mode = mode;
-    slot->asked = false;
-    sim_slot_refresh(slot);
-    if (mode == RING_FREE || slot->end == NULL || ring->world->options.split_ppm == 0) return;
-    /* Some bytes had left the socket when the change took effect. */
-    struct sim_inbox *in = &slot->end->in;
-    uint32_t most = in->arrived < RING_RECEIVE_BYTES_MAX ? in->arrived : RING_RECEIVE_BYTES_MAX;
-    uint32_t keep = (uint32_t)sim_delay(ring->world, most);
-    if (keep <= in->kept) return;
-    ring->world->faults.kept++;
-    ring_count(&common->counters.kept_bytes, keep - in->kept);
-    in->kept = keep;
-    sim_net_room(ring->world, slot->end);
-}
-
-static void sim_receive_more(struct ring *ring, struct slot *head) {
-    (void)ring;
-    struct sim_slot *slot = slot_of(head);
-    rm_assert(slot->mode == RING_METERED);
-    slot->asked = true;
-    sim_slot_refresh(slot);
-}
-
-static bool no_buffer(struct sim_ring *ring) {
-    bool by_chance = sim_chance(ring->world, ring->world->options.no_buffer_ppm);
-    if (by_chance) ring->world->faults.no_buffers++;
-    if (!by_chance && ring->buffers_used < ring->buffers_count) return false;
-    ring_count(&ring->common.counters.no_buffers, 1);
-    ring_count(&ring->common.counters.rearms_no_buffers, 1);
-    return true;
-}
-
-static uint32_t receive_size(struct sim_ring *ring, const struct sim_inbox *in) {
-    uint32_t n = in->arrived < ring->buffer_bytes ? in->arrived : ring->buffer_bytes;
-    if (n == 1 || !sim_chance(ring->world, ring->world->options.split_ppm)) return n;
-    ring->world->faults.splits++;
-    return 1 + (uint32_t)sim_below(ring->world, n - 1);
-}
-
-static bool bytes_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out) {
-    if (no_buffer(ring)) return false;
-    char *buffer = ring->buffers + (size_t)ring->buffers_used++ * ring->buffer_bytes;
-    poison_clear(buffer, ring->buffer_bytes);
-    uint32_t n = sim_net_read(ring->world, slot->end, buffer, receive_size(ring, &slot->end->in));
-    ring_event_set(out, RING_RECEIVED, id_of(slot), slot->head.user, (int32_t)n);
-    out->bytes = span_of(buffer, n);
-    ring_count(&ring->common.counters.receives, 1);
-    ring_count(&ring->common.counters.received_bytes, n);
-    slot->asked = false;
-    sim_net_room(ring->world, slot->end);
-    return true;
-}
-
-static bool received_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out) {
-    const struct sim_inbox *in = &slot->end->in;
-    if (in->arrived > 0) return bytes_event(ring, slot, out);
-    slot->ended = true;
-    slot->asked = false;
-    ring_event_set(out, RING_RECEIVED, id_of(slot), slot->head.user, in->fin ? 0 : -ECONNRESET);
-    return true;
-}
-
-/* The borrowed bytes of the turn before are dead. */
-static void reclaim_buffers(struct sim_ring *ring) {
-    size_t bytes = (size_t)ring->buffers_used * ring->buffer_bytes;
-    if (bytes == 0) return;
-    memset(ring->buffers, DEAD_BYTE, bytes);
-    poison_mark(ring->buffers, bytes);
-    ring->buffers_used = 0;
-}
-
-/* ------------------------------------------------------------------------------------------------------- sending ---- */
-
-static void sim_send(struct ring *common, struct slot *head, const struct iovec *segments, uint32_t n, enum ring_send how) {
-    struct sim_slot *slot = slot_of(head);
-    rm_assert(slot->send_state == SIM_IDLE);
-    slot->segments = segments;
-    slot->segments_left = n;
-    slot->segment_offset = 0;
-    slot->send_total = 0;
-    slot->send_again = false;
-    slot->send_quiet = how == RING_SEND_QUIET;
-    slot->send_state = SIM_MOVING;
-    for (uint32_t i = 0; i < n; i++) {
-        rm_assert(segments[i].iov_len > 0);
-        slot->send_total += segments[i].iov_len;
-    }
-    rm_assert(slot->send_total <= INT32_MAX);
-    ring_count(&common->counters.sends, 1);
-    if (slot->end == NULL) { /* its connect failed */
-        sim_slot_send_failed(slot, -EPIPE);
-        return;
-    }
-    struct sim_world *world = slot->ring->world;
-    uint64_t delay = sim_delay(world, world->options.sent_delay_ns_max);
-    if (delay == 0)
-        sim_slot_send_step(slot);
-    else
-        sim_timer_arm(world, &slot->end->send, world->now_ns + delay);
-}
-
-void sim_slot_send_failed(struct sim_slot *slot, int32_t result) {
-    if (slot->send_state != SIM_MOVING) return;
-    slot->send_state = SIM_DUE;
-    slot->send_result = result;
-    slot->send_blocked = false;
-    if (slot->end != NULL) sim_timer_disarm(slot->ring->world, &slot->end->send);
-    sim_slot_refresh(slot);
-}
-
-static void send_moved(struct sim_slot *slot) {
-    struct sim_world *world = slot->ring->world;
-    slot->send_state = SIM_MOVED;
-    if (slot->send_again) ring_count(&slot->ring->common.counters.short_sends, 1);
-    uint64_t max = world->options.sent_delay_ns_max;
-    uint64_t delay = sim_delay(world, slot->send_quiet && max > 0 ? QUIET_NS_MAX : max);
-    if (delay == 0) {
-        sim_slot_send_step(slot);
-        return;
-    }
-    world->faults.late_sents++;
-    sim_timer_arm(world, &slot->end->send, world->now_ns + delay);
-}
-
-/* Writes what is left of the first segment, or some of it. False: the send has to wait, or is over. */
-static bool send_piece(struct sim_slot *slot) {
-    struct sim_world *world = slot->ring->world;
-    size_t left = slot->segments->iov_len - slot->segment_offset;
-    bool cut = left > 1 && sim_chance(world, world->options.short_ppm);
-    size_t wanted = cut ? 1 + sim_below(world, left - 1) : left;
-    int32_t broken;
-    const char *from = (const char *)slot->segments->iov_base + slot->segment_offset;
-    size_t moved = sim_net_write(world, slot->end, from, wanted, &broken);
-    if (broken != 0) sim_slot_send_failed(slot, broken);
-    if (slot->send_state != SIM_MOVING) return false; /* also when the connection broke on the way */
-    slot->segment_offset += moved;
-    if (moved == left) {
-        slot->segments++;
-        slot->segments_left--;
-        slot->segment_offset = 0;
-        return true;
-    }
-    slot->send_again = true;
-    if (moved < wanted) {
-        slot->send_blocked = true;
-        world->faults.full++;
-        return false;
-    }
-    world->faults.short_sends++;
-    sim_timer_arm(world, &slot->end->send, world->now_ns + sim_delay(world, world->options.sent_delay_ns_max));
-    return false;
-}
-
-void sim_slot_send_step(struct sim_slot *slot) {
-    if (slot->send_state == SIM_MOVED) {
-        slot->send_state = SIM_DUE;
-        slot->send_result = (int32_t)slot->send_total;
-        sim_slot_refresh(slot);
-        return;
-    }
-    rm_assert(slot->send_state == SIM_MOVING);
-    while (slot->segments_left > 0)
-        if (!send_piece(slot)) return;
-    send_moved(slot);
-}
-
-static bool sent_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out) {
-    slot->send_state = SIM_IDLE;
-    slot->segments = NULL;
-    ring_event_set(out, RING_SENT, id_of(slot), slot->head.user, slot->send_result);
-    if (slot->send_result > 0) ring_count(&ring->common.counters.sent_bytes, (uint64_t)slot->send_result);
-    return true;
-}
-
-static void sim_shutdown_write(struct ring *ring, struct slot *head) {
-    struct sim_slot *slot = slot_of(head);
-    rm_assert(slot->send_state == SIM_IDLE);
-    if (slot->end != NULL) sim_net_finish(sim_of(ring)->world, slot->end);
-}
-
-static int32_t sim_peer(struct ring *ring, struct slot *head, struct ring_address *out) {
-    (void)ring;
-    const struct sim_slot *slot = slot_of(head);
-    if (slot->end == NULL || !slot->connected || slot->end->in.reset) return -ENOTCONN;
-    *out = slot->end->remote;
-    return 0;
-}
-
-static int32_t sim_local(struct ring *ring, struct slot *head, struct ring_address *out) {
-    (void)ring;
-    const struct sim_slot *slot = slot_of(head);
-    if (head->kind == SLOT_WATCH) return -ENOTSOCK;
-    if (head->kind == SLOT_LISTENER)
-        *out = slot->address;
-    else if (slot->end != NULL)
-        *out = slot->end->local;
-    return 0;
 }
 
 /* ---------------------------------------------------------------------------------------- watches, jobs and wakes ---- */
@@ -422,20 +119,20 @@ static int32_t sim_watch(struct ring *common, int fd, uint32_t interest, bool pe
                          struct ring_id *out) {
     struct sim_ring *ring = sim_of(common);
     if (sim_ready_of(ring->world, fd) == NULL) return -EPERM;
-    struct sim_slot *slot = take_slot(ring, SLOT_WATCH, user);
+    struct sim_slot *slot = sim_take_slot(ring, SLOT_WATCH, user);
     if (slot == NULL) return -ENFILE;
     slot->fd = fd;
     slot->persistent = persistent;
     slot->next_watch = ring->world->watches;
     ring->world->watches = slot;
     arm_watch(slot, interest);
-    *out = id_of(slot);
+    *out = sim_id_of(slot);
     return 0;
 }
 
 static void sim_rewatch(struct ring *ring, struct slot *head, uint32_t interest) {
     (void)ring;
-    struct sim_slot *slot = slot_of(head);
+    struct sim_slot *slot = sim_slot_of(head);
     rm_assert(!slot->persistent);
     rm_assert(!slot->armed);
     arm_watch(slot, interest);
@@ -450,7 +147,7 @@ void sim_slot_edge(struct sim_slot *slot, uint32_t edges) {
 }
 
 static bool ready_event(struct sim_slot *slot, struct ring_event *out) {
-    ring_event_set(out, RING_READY, id_of(slot), slot->head.user, (int32_t)slot->ready_due);
+    ring_event_set(out, RING_READY, sim_id_of(slot), slot->head.user, (int32_t)slot->ready_due);
     if ((slot->ready_due & (RING_HANGUP | RING_ERROR)) != 0) {
         slot->spent = true;
         slot->armed = false;
@@ -554,7 +251,7 @@ static void start_turn(struct sim_world *world) {
 static int32_t sim_wait(struct ring *common, uint64_t deadline_ns) {
     struct sim_ring *ring = sim_of(common);
     struct sim_world *world = ring->world;
-    reclaim_buffers(ring);
+    sim_reclaim_buffers(ring);
     ring->deadline_ns = deadline_ns;
     start_turn(world);
     bool spurious = sim_chance(world, world->options.spurious_ppm);
@@ -577,12 +274,12 @@ static bool slot_event(struct sim_ring *ring, struct sim_slot *slot, struct ring
     if (slot->head.closing) return closed_event(ring, slot, out);
     switch ((enum slot_kind)slot->head.kind) {
     case SLOT_FREE: return false;
-    case SLOT_LISTENER: return accept_event(ring, slot, out);
+    case SLOT_LISTENER: return sim_accept_event(ring, slot, out);
     case SLOT_WATCH: return ready_event(slot, out);
     case SLOT_SOCKET:
-        if (slot->connect_due) return connected_event(ring, slot, out);
-        if (slot->send_state == SIM_DUE) return sent_event(ring, slot, out);
-        return received_event(ring, slot, out);
+        if (slot->connect_due) return sim_connected_event(ring, slot, out);
+        if (slot->send_state == SIM_DUE) return sim_sent_event(ring, slot, out);
+        return sim_received_event(ring, slot, out);
     }
     return false;
 }
@@ -618,8 +315,8 @@ static bool next_event(struct sim_ring *ring, struct ring_event *out) {
         struct slot *head = slot_list_pop(&ring->common.slots, &ring->ready);
         if (head == NULL) break; /* some were closed and are off the list */
         ring->turn_left--;
-        bool delivered = slot_event(ring, slot_of(head), out);
-        requeue(ring, slot_of(head), delivered);
+        bool delivered = slot_event(ring, sim_slot_of(head), out);
+        requeue(ring, sim_slot_of(head), delivered);
         if (delivered) return true;
     }
     return false;
@@ -685,7 +382,7 @@ static void sim_release(struct ring *common) {
     struct sim_world *world = ring->world;
     for (uint32_t kind = SLOT_LISTENER; kind <= SLOT_WATCH; kind++)
         for (uint32_t i = 0; i < common->slots.fresh; i++) {
-            struct sim_slot *slot = slot_of(slots_at(&common->slots, i));
+            struct sim_slot *slot = sim_slot_of(slots_at(&common->slots, i));
             if (slot->head.kind == kind && !slot->head.closing) detach(slot, false);
             if (slot->head.kind == kind) sim_timer_disarm(world, &slot->timer);
         }

@@ -219,6 +219,39 @@ struct sim_world {
     bool in_others;
 };
 
+static inline struct sim_ring *sim_of(struct ring *ring) {
+    return (struct sim_ring *)(void *)ring;
+}
+static inline struct sim_slot *sim_slot_of(struct slot *slot) {
+    return (struct sim_slot *)(void *)slot;
+}
+static inline struct ring_id sim_id_of(const struct sim_slot *slot) {
+    return slots_id(&slot->ring->common.slots, &slot->head);
+}
+
+/* NULL: all are taken. */
+struct sim_slot *sim_take_slot(struct sim_ring *ring, enum slot_kind kind, void *user);
+
+/* ---- sim_socket.c: the backend's functions, and one event of a slot that has it due; false: not now ---- */
+int32_t sim_listen(struct ring *common, const struct ring_listen *listen, struct ring_id *out);
+void sim_accept(struct ring *ring, struct slot *head, bool on);
+int32_t sim_connect(struct ring *common, const struct ring_address *address, void *user, struct ring_id *out);
+void sim_receive_mode(struct ring *common, struct slot *head, enum ring_receive mode);
+void sim_receive_more(struct ring *ring, struct slot *head);
+void sim_send(struct ring *common, struct slot *head, const struct iovec *segments, uint32_t n, enum ring_send how);
+void sim_shutdown_write(struct ring *ring, struct slot *head);
+int32_t sim_peer(struct ring *ring, struct slot *head, struct ring_address *out);
+int32_t sim_local(struct ring *ring, struct slot *head, struct ring_address *out);
+bool sim_accept_event(struct sim_ring *ring, struct sim_slot *listener, struct ring_event *out);
+bool sim_connected_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out);
+bool sim_received_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out);
+bool sim_sent_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out);
+
+/* The borrowed bytes of the turn before are dead. */
+void sim_reclaim_buffers(struct sim_ring *ring);
+
+/* ---- sim_world.c ---- */
+
 /* Timers that a ring brings with it: heap room for `more`. False: no memory. */
 [[gnu::warn_unused_result]] bool sim_world_reserve(struct sim_world *world, uint32_t more);
 
