@@ -35,11 +35,11 @@ void rig_open_world(struct rig *rig, const struct rm_app *app, const char *line,
     ring_tuning_default(&config.tuning);
     struct ring_report report;
     assert_int_equal(ring_open(&config, &rig->clients_ring, &report), 0);
+    assert_int_equal(ring_open(&config, &rig->clock, &report), 0);
 }
 
 void rig_open(struct rig *rig, const struct rm_app *app, const char *line) {
-    struct sim_options options;
-    sim_options_calm(&options);
+    struct sim_options options = { 0 }; /* everything works at once */
     rig_open_world(rig, app, line, 1, &options);
 }
 
@@ -54,6 +54,7 @@ void rig_close(struct rig *rig) {
     release_worker(rig);
     server_release(&rig->server);
     ring_release(rig->clients_ring);
+    ring_release(rig->clock);
     sim_world_free(rig->world);
     for (uint32_t i = 0; i < rig->client_count; i++) {
         free(rig->clients[i].text);
@@ -76,15 +77,19 @@ static void send_rest(struct rig *rig, struct rig_client *client) {
     if (client->sending || client->closed || !client->connected || client->unsent_len == 0) {
         return;
     }
-    struct iovec segment = { client->unsent, client->unsent_len };
+    client->segment = (struct iovec){ client->unsent, client->unsent_len };
     client->sending = true;
     client->sending_len = client->unsent_len;
-    ring_send(rig->clients_ring, client->id, &segment, 1, RING_SEND_LOUD);
+    ring_send(rig->clients_ring, client->id, &client->segment, 1, RING_SEND_LOUD);
 }
 
 void rig_send_bytes(struct rig *rig, struct rig_client *client, const char *bytes, size_t len) {
-    while (client->sending) {
+    for (int ms = 0; client->sending && !client->error; ms++) {
+        assert_true(ms < 60000);
         rig_run(rig, 1); /* the bytes of a send must stay where they are */
+    }
+    if (client->error) {
+        return;
     }
     client->unsent = realloc(client->unsent, client->unsent_len + len);
     assert_non_null(client->unsent);
@@ -139,7 +144,9 @@ static void take_received(struct rig_client *client, const struct ring_event *ev
     } else if (event->result == 0) {
         client->ended = true;
     } else {
-        assert_true(client->len + event->bytes.len < RIG_TEXT_BYTES);
+        if (client->len + event->bytes.len >= RIG_TEXT_BYTES) {
+            client->len = 0; /* the test wants no more than the newest */
+        }
         memcpy(client->text + client->len, event->bytes.data, event->bytes.len);
         client->len += event->bytes.len;
         client->text[client->len] = '\0';
@@ -159,9 +166,9 @@ static void take_connected(struct rig *rig, struct rig_client *client, int32_t r
     send_rest(rig, client);
 }
 
-static bool turn_clients(void *arg) {
-    struct rig *rig = arg;
-    assert_int_equal(ring_wait(rig->clients_ring, RING_NO_DEADLINE), 0);
+/* They poll: only the worker, whose deadline is always the newest, lets time leap. */
+static void turn_clients(struct rig *rig) {
+    assert_int_equal(ring_wait(rig->clients_ring, 1), 0);
     for (struct ring_event event; ring_next(rig->clients_ring, &event);) {
         struct rig_client *client = event.user;
         if (event.type == RING_CONNECTED) {
@@ -172,23 +179,34 @@ static bool turn_clients(void *arg) {
             take_sent(rig, client, event.result);
         }
     }
-    return false;
 }
 
-static bool turn_worker(void *arg) {
-    struct rig *rig = arg;
+static void turn_worker(struct rig *rig) {
     if (!rig->worker_gone) {
         assert_int_equal(worker_turn(rig->worker), 0);
         if (worker_done(rig->worker)) {
             release_worker(rig);
         }
     }
-    return false;
+}
+
+/* A ring with nothing but a deadline, beyond which time does not leap. Its own wait must not let it leap either: it does not
+ * while another ring has an event. */
+static void set_clock(struct rig *rig, uint64_t until_ns) {
+    struct ring_event event;
+    ring_wake(rig->clients_ring);
+    assert_int_equal(ring_wait(rig->clock, until_ns), 0);
+    while (ring_next(rig->clock, &event)) {
+    }
 }
 
 void rig_run(struct rig *rig, uint64_t ms) {
-    const struct sim_party parties[] = { { turn_worker, rig }, { turn_clients, rig } };
-    sim_drive(rig->world, parties, 2, sim_now(rig->world) + ms * MS);
+    uint64_t until_ns = sim_now(rig->world) + ms * MS;
+    set_clock(rig, until_ns);
+    while (sim_now(rig->world) < until_ns) {
+        turn_clients(rig);
+        turn_worker(rig);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------------ one request ---- */

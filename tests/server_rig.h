@@ -25,10 +25,11 @@ struct rig_client {
     bool ended;     /* the server ended its stream */
     int32_t error;  /* -errno, when the connection died */
     bool slow;      /* set by the test: reads nothing */
-    char *text;     /* what came, with a NUL */
+    char *text;     /* what came, with a NUL; begins anew after RIG_TEXT_BYTES */
     size_t len;
     char *unsent;   /* what rig_send could not send yet */
     size_t unsent_len, sending_len;
+    struct iovec segment; /* of the send in flight */
 };
 
 struct rig {
@@ -37,12 +38,13 @@ struct rig {
     struct server server;
     struct worker *worker;
     struct ring *clients_ring;
+    struct ring *clock; /* see rig_run */
     struct rig_client clients[RIG_CLIENTS_MAX];
     uint32_t client_count;
     bool worker_gone; /* the worker is done and released */
 };
 
-/* A calm world with one worker that serves `app` with the flags of `line` ("--pipeline 2"). */
+/* A world without faults with one worker that serves `app` with the flags of `line` ("--pipeline 2"). */
 void rig_open(struct rig *rig, const struct rm_app *app, const char *line);
 
 /* The same with a seed and faults. */

@@ -71,7 +71,85 @@ static enum rm_step zeroed(struct rm_exchange *x) {
     return rm_text(x, 200, "clean");
 }
 
+static struct span text_span(const char *text) {
+    return (struct span){ text, strlen(text) };
+}
+
+static enum rm_step json(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    rm_json_object(x, NULL);
+    rm_json_int(x, "int", -7);
+    rm_json_double(x, "double", 4.5);
+    rm_json_bool(x, "yes", true);
+    rm_json_bool(x, "no", false);
+    rm_json_array(x, "empty");
+    rm_json_close(x);
+    rm_json_object(x, "none");
+    rm_json_close(x);
+    rm_json_array(x, "list");
+    rm_json_int(x, NULL, 1);
+    rm_json_string(x, NULL, text_span("two"));
+    rm_json_array(x, NULL);
+    rm_json_int(x, NULL, 3);
+    rm_json_close(x);
+    rm_json_object(x, NULL);
+    rm_json_int(x, "four", 4);
+    rm_json_close(x);
+    rm_json_close(x);
+    rm_json_raw(x, "raw", text_span("[null]"));
+    rm_json_string(x, "quo\"te", text_span("end"));
+    rm_json_close(x);
+    return RM_DONE;
+}
+
+static enum rm_step no_key(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    rm_json_object(x, NULL);
+    rm_json_int(x, NULL, 1);
+    rm_json_close(x);
+    return RM_DONE;
+}
+
+static enum rm_step stray_key(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    rm_json_array(x, NULL);
+    rm_json_int(x, "key", 1);
+    rm_json_close(x);
+    return RM_DONE;
+}
+
+static enum rm_step left_open(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    rm_json_array(x, NULL);
+    return RM_DONE;
+}
+
+static enum rm_step closed_twice(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    rm_json_array(x, NULL);
+    rm_json_close(x);
+    rm_json_close(x);
+    return RM_DONE;
+}
+
+static enum rm_step too_deep(struct rm_exchange *x) {
+    rm_begin(x, 200, "application/json");
+    for (int i = 0; i < 17; i++) {
+        rm_json_array(x, NULL);
+    }
+    for (int i = 0; i < 17; i++) {
+        rm_json_close(x);
+    }
+    return RM_DONE;
+}
+
 static const struct rm_route routes[] = {
+    { "GET", "/json", json, RM_BODY_NONE, NULL },
+    { "GET", "/no-key", no_key, RM_BODY_NONE, NULL },
+    { "GET", "/stray-key", stray_key, RM_BODY_NONE, NULL },
+    { "GET", "/left-open", left_open, RM_BODY_NONE, NULL },
+    { "GET", "/closed-twice", closed_twice, RM_BODY_NONE, NULL },
+    { "GET", "/too-deep", too_deep, RM_BODY_NONE, NULL },
     { "GET", "/show/{a}/{b}", show, RM_BODY_NONE, NULL },
     { "POST", "/show/{a}/{b}", show, RM_BODY_BUFFERED, NULL },
     { "GET", "/headers", with_headers, RM_BODY_NONE, NULL },
@@ -160,6 +238,23 @@ static void test_int(void **state) {
     }
 }
 
+static void test_json(void **state) {
+    (void)state;
+    assert_string_equal(rig_get(&rig, "/json", 200),
+                        "{\"int\":-7,\"double\":4.5,\"yes\":true,\"no\":false,\"empty\":[],\"none\":{},"
+                        "\"list\":[1,\"two\",[3],{\"four\":4}],\"raw\":[null],\"quo\\\"te\":\"end\"}");
+}
+
+/* Broken JSON never leaves the server. */
+static void test_json_mistakes(void **state) {
+    (void)state;
+    static const char *const targets[] = { "/no-key", "/stray-key", "/left-open", "/closed-twice", "/too-deep" };
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        rig_get(&rig, targets[i], 500);
+    }
+    rig_get(&rig, "/json", 200);
+}
+
 static void test_version(void **state) {
     (void)state;
     int major, minor, patch;
@@ -171,7 +266,7 @@ static void test_version(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_request),    TEST(test_nothing_there), TEST(test_headers), TEST(test_bad_header), TEST(test_status),
-        TEST(test_workspace), cmocka_unit_test(test_int), cmocka_unit_test(test_version),
+        TEST(test_workspace), TEST(test_json), TEST(test_json_mistakes), cmocka_unit_test(test_int), cmocka_unit_test(test_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

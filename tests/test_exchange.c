@@ -184,7 +184,7 @@ static void test_gone(void **state) {
     struct rig_client *client = rig_connect(&rig);
     rig_send(&rig, client, GET("/two"));
     rig_run(&rig, 5);
-    rig_drop(&rig, client, false);
+    rig_drop(&rig, client, true); /* a mere end of its stream might be a half-close: then it is still there */
     rig_run(&rig, 100);
     assert_int_equal(runs, 1);
     assert_true(gone);

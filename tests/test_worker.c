@@ -45,7 +45,7 @@ static void test_drain(void **state) {
     (void)state;
     struct rig_client *idle = rig_connect(&rig), *busy = rig_connect(&rig), *fresh = rig_connect(&rig);
     rig_send(&rig, idle, GET("/ok"));
-    rig_send(&rig, busy, GET("/nap") GET("/ok"));
+    rig_send(&rig, busy, GET("/ok") GET("/nap") GET("/nap"));
     rig_run(&rig, 50);
     server_drain(&rig.server, 1);
     rig_run(&rig, 50);
@@ -58,7 +58,8 @@ static void test_drain(void **state) {
     rig_run(&rig, 300);
     assert_has(busy->text, "Connection: close");
     assert_has(busy->text, "slept");
-    assert_int_equal(count_of(busy->text, "200 OK"), 2); /* the second was asked before the drain */
+    assert_int_equal(count_of(busy->text, "200 OK"), 3); /* all were asked before the drain */
+    assert_int_equal(count_of(busy->text, "Connection: close"), 1);
     assert_true(busy->ended);
     assert_int_equal(busy->error, 0);
     assert_true(rig.worker_gone);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs tests/wire/*.txt against a real arena, on every backend that is compiled in: bytes sent, bytes expected.
 
-usage: wire.py ARENA FILE...
+usage: wire.py ARENA FILE_OR_FOLDER...
 
 A script is one connection. A line begins with
 
@@ -156,7 +156,8 @@ def play(port, steps):
 def main(argv):
     if len(argv) < 3:
         sys.exit(__doc__)
-    program, files = argv[1], [Path(name) for name in argv[2:]]
+    program, paths = argv[1], [Path(name) for name in argv[2:]]
+    files = [file for path in paths for file in (sorted(path.glob("*.txt")) if path.is_dir() else [path])]
     code = 0
     for name, flags in arena.variants(program):
         with arena.Arena(program, "--workers", "1", *flags) as server:

@@ -118,11 +118,10 @@ static void copy_request(struct http_request *to, const struct http_request *fro
     memcpy(to, from, offsetof(struct http_request, fields) + from->field_count * sizeof *from->fields);
 }
 
-/* The head is incomplete: what is known of it, and its bytes, wait in a carry. */
-static void keep_head(struct http_conn *conn, struct span *input, const struct http_request *request, struct parse_at at) {
+/* The head is incomplete: what is known of it, and its bytes, wait in a carry. False when there is none. */
+static bool keep_head(struct http_conn *conn, struct span *input, const struct http_request *request, struct parse_at at) {
     if (!carry_keep(conn, input)) {
-        shed(conn);
-        return;
+        return false;
     }
     if (request != &carry_of(conn)->partial) {
         copy_request(&carry_of(conn)->partial, request);
@@ -130,6 +129,7 @@ static void keep_head(struct http_conn *conn, struct span *input, const struct h
     conn->scanned = at.scanned;
     conn->line_start = at.line_start;
     conn->head_state = at.state;
+    return true;
 }
 
 /* The route of a request, or what it gets instead. Returns that status, 0 for a route. */
@@ -207,9 +207,13 @@ static enum http_event read_head(struct http_conn *conn, struct span *input, str
     struct http_request *request = resumed ? &carry_of(conn)->partial : &x->request;
     int status = http_parse(request, limits, data.data, (uint32_t)data.len, &at);
     if (status == PARSE_MORE) {
+        bool kept = keep_head(conn, input, request, at); /* copies from the exchange */
         exchange_give(x);
-        keep_head(conn, input, request, at);
-        return conn->closing ? ended(conn, input) : HTTP_MORE;
+        if (!kept) {
+            shed(conn);
+            return ended(conn, input);
+        }
+        return HTTP_MORE;
     }
     if (resumed) {
         copy_request(&x->request, request);

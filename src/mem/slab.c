@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "mem/assert.h"
+#include "mem/poison.h"
 
 bool slab_map(struct slab *slab, size_t bytes) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -36,6 +37,7 @@ void slab_seal(struct slab *slab) {
 
 void slab_release(struct slab *slab) {
     if (slab->base != NULL) {
+        poison_clear(slab->base, slab->bytes); /* whoever is mapped here next knows nothing of our pools */
         int failed = munmap(slab->base, slab->bytes);
         rm_assert(failed == 0);
     }

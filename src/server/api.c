@@ -1,4 +1,5 @@
-/* include/ringmain.h, but for JSON and the figures: a thin layer over http's exchange. */
+/* include/ringmain.h, but for the figures: a thin layer over http. */
+#include "http/number.h"
 #include "mem/assert.h"
 #include "server/exchange.h"
 #include "server/worker.h"
@@ -116,13 +117,49 @@ void rm_set_header(struct rm_exchange *x, const char *name, struct span value) {
 }
 
 void rm_begin(struct rm_exchange *x, int status, const char *content_type) {
-    x->json_depth = 0;
-    x->json_filled = 0;
     http_response_begin(&x->http, status, span_text(content_type));
+    json_begin(&x->json, &x->http);
 }
 
 void rm_write(struct rm_exchange *x, struct span bytes) {
     http_response_write(&x->http, bytes);
+}
+
+void rm_write_int(struct rm_exchange *x, int64_t value) {
+    char digits[NUMBER_BYTES_MAX];
+    http_response_write(&x->http, span_of(digits, (size_t)(number_put_i64(digits, value) - digits)));
+}
+
+void rm_json_object(struct rm_exchange *x, const char *key) {
+    json_object(&x->json, key);
+}
+
+void rm_json_array(struct rm_exchange *x, const char *key) {
+    json_array(&x->json, key);
+}
+
+void rm_json_close(struct rm_exchange *x) {
+    json_close(&x->json);
+}
+
+void rm_json_int(struct rm_exchange *x, const char *key, int64_t value) {
+    json_int(&x->json, key, value);
+}
+
+void rm_json_double(struct rm_exchange *x, const char *key, double value) {
+    json_double(&x->json, key, value);
+}
+
+void rm_json_bool(struct rm_exchange *x, const char *key, bool value) {
+    json_bool(&x->json, key, value);
+}
+
+void rm_json_string(struct rm_exchange *x, const char *key, struct span text) {
+    json_string(&x->json, key, text);
+}
+
+void rm_json_raw(struct rm_exchange *x, const char *key, struct span json) {
+    json_raw(&x->json, key, json);
 }
 
 /* ------------------------------------------------------------------------------------------------ park and resume ---- */

@@ -7,8 +7,7 @@
 void exchange_begin(struct rm_exchange *x) {
     x->next = NULL;
     x->state = NULL;
-    x->json_depth = 0;
-    x->json_filled = 0;
+    json_begin(&x->json, &x->http);
     x->waits = 0;
     x->shed = false;
     x->running = false;
@@ -64,8 +63,10 @@ void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
     if (step == RM_PARK && !x->shed) { /* when a wait could not be started, it is 503 and no mistake */
         exchange_mistake(x, "parked without starting anything that completes later");
     }
-    if (x->json_depth > 0) {
+    if (x->json.depth > 0 && !x->http.failed) {
         exchange_mistake(x, "left a JSON object or array open");
+    } else if (x->http.failed && x->http.status == 500) {
+        exchange_mistake(x, "built a response that cannot be sent");
     }
     http_exchange_finish(&x->http);
 }

@@ -4,17 +4,16 @@
 #define RM_SERVER_EXCHANGE_H
 
 #include "http/http.h"
+#include "http/json.h"
 #include "ringmain.h"
 #include "server/timers.h"
 
-/* Invariant: json_depth <= 64; waits > 0 only while parked or in a handler. */
+/* Invariant: waits > 0 only while parked or in a handler. */
 struct rm_exchange {
     struct http_exchange http; /* first: http's pool holds these */
     rm_handler_fn *next;       /* set by rm_then, cleared when it runs */
     void *state;               /* the application's */
-    uint64_t json_objects;     /* bit d: the container at depth d is an object */
-    uint64_t json_filled;      /* bit d: it has a member */
-    uint32_t json_depth;       /* open containers */
+    struct json_writer json;   /* on the response, from rm_begin on */
     uint32_t waits;            /* what was started and has not completed */
     bool shed;                 /* a wait could not be started: the answer is 503 already */
     bool running;              /* a handler is running: it may start waits, a piece function may not */
