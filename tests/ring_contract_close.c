@@ -90,12 +90,12 @@ static void close_in_the_turn_of_accept(struct rig *rig) {
     RIG_CHECK(rig, ring_counters(rig->ring[SERVER])->closed == MANY);
 }
 
-enum { DROPPED_BYTES = 5 * 1024 * 1024 }; /* more than the kernel takes from a sender whose peer does not read */
+enum { DROPPED_BYTES = 10 * 1024 * 1024 }; /* more than the kernel takes from a sender whose peer does not read */
 
 /* What the socket's buffer holds is sent, what is not in it is dropped, and the memory is the owner's at CLOSED. */
 static void close_during_send(struct rig *rig) {
     rig_open_listening(rig, NULL);
-    for (uint32_t i = 0; i < 6; i++) {
+    for (uint32_t i = 0; i < 5; i++) {
         struct link *client = rig_pair(rig), *server = client->peer;
         link_mode(client, RING_METERED);
         link_send_segments(server, DROPPED_BYTES, 1 + i, RING_SEND_LOUD);
