@@ -1,0 +1,95 @@
+"""A long soak: mixed requests with reconnects, while memory and allocations are watched. Gives Checks."""
+import subprocess
+import sys
+import time
+
+from measure import process
+from measure.arms import ROOT, Arena, Unavailable, clean_environment, program
+from measure.bounds import holds, skipped
+from measure.generators import TEMPLATES
+from measure.sums import slope
+
+sys.path.insert(0, str(ROOT / "tests"))
+from malloc_count import read_counts  # noqa: E402
+
+# Memory is touched when more is in use at a time than ever before, or when an item of a pool meets its largest request: both
+# can happen late by chance. So the warm-up asks for more at a time than the soak ever does, and then for as much.
+WARM_UP = {"connections": 192, "depth": 12}
+SOAK = {"connections": 64, "depth": 4}
+WARM_UP_SHARE, WARM_UP_MIN = 0.1, 100_000  # of the requests, and at least; twice
+GROWTH_BYTES = 128 << 10  # what the fitted line may rise over the whole soak
+SAMPLE_SECONDS = 0.2
+RECONNECT = 37  # shares no factor with the number of requests in the template
+WORKERS = 2
+
+
+def library(build):
+    found = sorted(build.glob("tests/*malloc_count*.so"))
+    return found[0] if found else None
+
+
+def samples(arena, load):
+    """[(requests served, anonymous bytes)] until the generator has ended."""
+    taken = []
+    while load.poll() is None:
+        taken.append((arena.stats()["total"]["requests"], process.memory(arena.pid).anonymous))
+        time.sleep(SAMPLE_SECONDS)
+    return taken
+
+
+def start_load(build, arena, requests, seed, shape):
+    command = [program(build, "bench/load"), "--connect", f"127.0.0.1:{arena.port}", "--template", TEMPLATES / "mixed.txt",
+               "--connections", shape["connections"], "--depth", shape["depth"], "--reconnect", RECONNECT, "--requests", requests, "--seed", seed]
+    return subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, env=clean_environment())
+
+
+def run_phase(build, arena, requests, seed, shape):
+    """Samples of one run of the generator; Unavailable when a response was wrong."""
+    load = start_load(build, arena, requests, seed, shape)
+    try:
+        taken = samples(arena, load)
+    finally:
+        if load.poll() is None:
+            load.kill()
+    said = load.stdout.read()
+    load.stdout.close()
+    if load.wait() != 0:
+        raise Unavailable(f"the soak's load failed: {said.strip()}")
+    return taken
+
+
+def judge_slope(taken, what):
+    """The line through anonymous memory must not rise."""
+    requests, memory = zip(*taken)
+    line = slope(requests, memory)
+    growth = line.value * (requests[-1] - requests[0])
+    leaks = line.low > 0 and growth > GROWTH_BYTES
+    return holds(f"{what}: RSS slope", f"0 (or < {GROWTH_BYTES >> 10} KiB in all)", not leaks,
+                 f"{line.value:+.5f} bytes/request",
+                 f"95 %: {line.low:+.5f} to {line.high:+.5f}; {memory[0] / 2**20:.2f} MiB at first, {memory[-1] / 2**20:.2f} at last, "
+                 f"{len(taken)} samples")
+
+
+def soak(build, folder, io, requests, preload):
+    """Checks of one backend."""
+    counts_file = f"{folder}/counts-{io}"
+    env = {"LD_PRELOAD": str(preload), "MALLOC_COUNT_FILE": counts_file} if preload else {}
+    with Arena(build, folder, f"soak-{io}", ["--io", io], workers=WORKERS, env=env) as arena:
+        for shape in (WARM_UP, SOAK):
+            run_phase(build, arena, max(WARM_UP_MIN, int(requests * WARM_UP_SHARE)), seed=1, shape=shape)
+        before = read_counts(counts_file) if preload else None
+        served = arena.stats()["total"]["requests"]
+        taken = run_phase(build, arena, requests, seed=2, shape=SOAK)
+        served = arena.stats()["total"]["requests"] - served
+        after = read_counts(counts_file) if preload else None
+    what = f"{served:,} mixed requests, {io}"
+    yield judge_slope(taken, what)
+    if not preload:
+        yield skipped(f"{what}: allocations", "= 0", "the counting library was not built")
+        return
+    moved = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+    counted = before.get("malloc", 0) > 0
+    yield holds(f"{what}: allocations and mappings", "= 0", counted and not moved,
+                ", ".join(f"{name} {n}" for name, n in moved.items()) or "0",
+                f"{before['malloc']} mallocs before the seal" if counted else "the library counted nothing at all")
