@@ -150,7 +150,7 @@ static const char *quick_line(struct http_request *request, const char *p, const
     } else {
         target = scan_token(p, end);
         request->method = (uint8_t)http_method_of(span_of(p, (size_t)(target - p)));
-        if (target == p || end - target < 2 || *target++ != ' ') {
+        if (target == p || request->method == HTTP_CONNECT || end - target < 2 || *target++ != ' ') {
             return NULL;
         }
     }
