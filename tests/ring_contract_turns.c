@@ -355,6 +355,26 @@ static void offloaded_jobs(struct rig *rig) {
     RIG_UNTIL(rig, rig->finished[SERVER] == JOBS + 1);
 }
 
+static void run_slowly(struct ring_job *job) {
+    usleep(2000);
+    atomic_fetch_add((atomic_uint *)job->user, 1);
+}
+
+/* A helper must be done with a ring before its memory goes; that the jobs run is what their owners count on. */
+static void release_with_jobs_under_way(struct rig *rig) {
+    static struct ring_job jobs[10];
+    atomic_uint runs = 0;
+    rig_open(rig, &(struct rig_options){ .helpers = true });
+    for (uint32_t i = 0; i < 10; i++) {
+        jobs[i] = (struct ring_job){ .run = run_slowly, .user = &runs };
+        ring_offload(rig->ring[SERVER], &jobs[i]);
+    }
+    rig_wait(rig, SERVER, 1);
+    ring_release(rig->ring[SERVER]);
+    rig->ring[SERVER] = NULL;
+    RIG_CHECK(rig, atomic_load(&runs) == 10);
+}
+
 /* --------------------------------------------------------------------------------------------------- quiet sends ---- */
 
 /* Nothing else happens: SENT comes all the same, and long before the deadline. */
@@ -452,6 +472,7 @@ const struct contract_scenario contract_turns[] = {
     { .name = "watch_close_while_ready", .run = watch_close_while_ready },
     { .name = "watch_plain_file", .run = watch_plain_file },
     { .name = "offloaded_jobs", .run = offloaded_jobs },
+    { .name = "release_with_jobs_under_way", .run = release_with_jobs_under_way },
     { .name = "quiet_send_alone", .run = quiet_send_alone },
     { .name = "one_call_per_turn", .run = one_call_per_turn, .needs = ROW_URING | ROW_BATCHED,
       .skip_reason = "only a ring that batches can do a turn in one system call" },

@@ -6,6 +6,8 @@
 
 #include "ring/ring_priv.h"
 
+enum { RELEASE_POLL_US = 100 };
+
 static uint64_t random_seed(void) {
     uint64_t seed = 0;
     if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed) return seed;
@@ -27,6 +29,7 @@ int32_t ring_common_open(struct ring *ring, const struct ring_backend *backend, 
 }
 
 void ring_common_release(struct ring *ring) {
+    while (atomic_load_explicit(&ring->jobs_out, memory_order_acquire) != 0) usleep(RELEASE_POLL_US);
     if (ring->wake_fd >= 0) close(ring->wake_fd);
     ring->wake_fd = -1;
 }
@@ -63,6 +66,7 @@ void ring_job_finished(struct ring_job *job) {
         job->next = head;
     while (!atomic_compare_exchange_weak(&ring->finished, &head, job));
     ring_common_signal(ring);
+    atomic_fetch_sub_explicit(&ring->jobs_out, 1, memory_order_release);
 }
 
 /* `signalled` goes down before anything is collected: whoever comes later writes the eventfd again, so nothing is lost. */

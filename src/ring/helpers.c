@@ -40,6 +40,7 @@ static void *helper_main(void *arg) {
 void ring_helpers_submit(struct ring_helpers *helpers, struct ring_job *job) {
     rm_assert(helpers != NULL);
     job->next = NULL;
+    atomic_fetch_add_explicit(&job->home->jobs_out, 1, memory_order_relaxed);
     pthread_mutex_lock(&helpers->lock);
     rm_assert(!helpers->stopping);
     if (helpers->first == NULL)

@@ -154,7 +154,8 @@ struct ring_report {
 [[gnu::warn_unused_result]] int32_t ring_open(const struct ring_config *config, struct ring **out,
                                               struct ring_report *report);
 
-/* Closes every socket without further events (listeners first, so that nothing new arrives) and releases the ring. */
+/* Closes every socket without further events (listeners first, so that nothing new arrives), waits for the jobs that were
+ * offloaded (they run, RING_FINISHED does not come) and releases the ring. */
 void ring_release(struct ring *ring);
 
 /* True when the backend was compiled in. */

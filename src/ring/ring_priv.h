@@ -56,6 +56,7 @@ struct ring {
     atomic_bool woken;                      /* ring_wake was called and RING_WOKEN not delivered */
     atomic_bool signalled;                  /* the eventfd was written and not read yet */
     _Atomic(struct ring_job *) finished;    /* LIFO of jobs that helpers are done with */
+    atomic_uint jobs_out;                   /* handed to helpers that may still touch this ring: release waits for 0 */
     atomic_uint_fast64_t wake_writes;       /* write(2)s by other threads; folded into counters by ring_wait */
 };
 
@@ -65,6 +66,7 @@ struct ring {
 [[gnu::warn_unused_result]] int32_t ring_common_open(struct ring *ring, const struct ring_backend *backend,
                                                      const struct ring_config *config, void *slots_memory,
                                                      size_t slot_bytes);
+/* Waits until no helper touches the ring any more. */
 void ring_common_release(struct ring *ring);
 
 /* Reads both clocks (vDSO: no system call) and folds other threads' counts in. */
@@ -78,7 +80,7 @@ bool ring_common_next(struct ring *ring, struct ring_event *out);
 void ring_common_signal(struct ring *ring);
 void ring_common_wake(struct ring *ring);
 
-/* Called by a helper thread: `job` has run. */
+/* Called by a helper thread: `job` has run. The job and (once jobs_out is down) the ring are not the helper's any more. */
 void ring_job_finished(struct ring_job *job);
 
 /* ---- helpers.c ---- */

@@ -386,6 +386,7 @@ static void sim_release(struct ring *common) {
             if (slot->head.kind == kind && !slot->head.closing) detach(slot, false);
             if (slot->head.kind == kind) sim_timer_disarm(world, &slot->timer);
         }
+    while (ring->jobs != NULL) sim_ring_run_job(ring);
     sim_timer_disarm(world, &ring->job_timer);
     struct sim_ring **link = &world->rings;
     while (*link != ring) link = &(*link)->next;
