@@ -125,7 +125,7 @@ def case_many_workers(program):
         with arena.Arena(program, "--workers", "64", *flags) as server:
             for _ in range(50):
                 expect(arena.get(server.port, "/pipeline")[2] == b"ok", name)
-            expect(len([n for n in thread_names(server.process.pid) if n.startswith("rm-")]) == 64, "64 threads")
+            expect(len([n for n in thread_names(server.process.pid) if re.fullmatch(r"rm-\d+", n)]) == 64, "64 threads")
 
 
 def case_drain(program):
