@@ -183,6 +183,8 @@ static void test_resolve(void **state) {
     assert_int_equal(config_resolve(&config, 2, 1 << 20, why), EXIT_FINE);
     assert_int_equal(config.workers, 2);
     assert_int_equal(config.max_connections, CONFIG_CONNECTIONS_DEFAULT);
+    assert_int_equal(config_resolve(&config, 2, 20000, why), EXIT_FINE); /* a burst of the ring fits beside them */
+    assert_true(config.max_connections > 10000 && config.max_connections < 20000 - CONFIG_FILES_BURST);
     assert_int_equal(read_line("--workers 4"), EXIT_FINE);
     assert_int_equal(config_resolve(&config, 2, 1024, why), EXIT_FINE);
     assert_int_equal(config.workers, 4);

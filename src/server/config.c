@@ -387,6 +387,13 @@ int config_read(struct config *config, int argc, char **argv, const struct rm_ap
 
 /* ------------------------------------------------------------------------------------------------- what it comes to ---- */
 
+static uint32_t default_connections(uint64_t room) {
+    if (room >= 2 * CONFIG_FILES_BURST) {
+        room -= CONFIG_FILES_BURST;
+    }
+    return room < CONFIG_CONNECTIONS_DEFAULT ? (uint32_t)room : CONFIG_CONNECTIONS_DEFAULT;
+}
+
 int config_resolve(struct config *config, uint32_t cpus, uint64_t files, char why[static CONFIG_WHY_BYTES]) {
     rm_assert(cpus > 0);
     if (config->workers == 0) {
@@ -403,8 +410,7 @@ int config_resolve(struct config *config, uint32_t cpus, uint64_t files, char wh
         return EXIT_CONFIG;
     }
     if (config->max_connections == 0) {
-        uint64_t room = files - reserve;
-        config->max_connections = room < CONFIG_CONNECTIONS_DEFAULT ? (uint32_t)room : CONFIG_CONNECTIONS_DEFAULT;
+        config->max_connections = default_connections(files - reserve);
     }
     if (config->max_connections < config->workers) {
         snprintf(why, CONFIG_WHY_BYTES, "--max-connections %u is less than one per worker (%u)", config->max_connections,

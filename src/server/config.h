@@ -21,6 +21,7 @@ enum {
     CONFIG_LISTEN_MAX = 16,
     CONFIG_WORKERS_MAX = 256,
     CONFIG_CONNECTIONS_DEFAULT = 16384, /* at most, when NOFILE allows more */
+    CONFIG_FILES_BURST = 4608,          /* of a large NOFILE, left for connections that were accepted and wait for a slot */
     CONFIG_FILES_RESERVE = 64,          /* descriptors that are not connections: process */
     CONFIG_FILES_PER_WORKER = 8,        /* and per worker */
     CONFIG_WHY_BYTES = 512,
