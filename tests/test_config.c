@@ -73,9 +73,10 @@ static void test_defaults(void **state) {
 
 static void test_flags(void **state) {
     (void)state;
-    assert_int_equal(read_line("--workers 3 --io=epoll --header-bytes=4K --idle-timeout 2m --pipeline 7 --log-level debug "
-                               "--listen 127.0.0.1:1 --listen unix:/tmp/x --ring recv=single --color red --body-bytes 2M"),
-                     EXIT_FINE);
+    assert_int_equal(
+        read_line("--workers 3 --io=epoll --header-bytes=4K --idle-timeout 2m --pipeline 7 --log-level debug "
+                  "--listen 127.0.0.1:1 --listen unix:/tmp/x --ring recv=single --color red --body-bytes 2M"),
+        EXIT_FINE);
     assert_int_equal(config.workers, 3);
     assert_int_equal(config.io, RING_EPOLL);
     assert_int_equal(config.limits.header_bytes, 4096);
@@ -183,6 +184,8 @@ static void test_resolve(void **state) {
     assert_int_equal(config_resolve(&config, 2, 1 << 20, why), EXIT_FINE);
     assert_int_equal(config.workers, 2);
     assert_int_equal(config.max_connections, CONFIG_CONNECTIONS_DEFAULT);
+    assert_int_equal(read_line(""), EXIT_FINE);
+    assert_int_equal(read_line(""), EXIT_FINE);
     assert_int_equal(config_resolve(&config, 2, 20000, why), EXIT_FINE); /* a burst of the ring fits beside them */
     assert_true(config.max_connections > 10000 && config.max_connections < 20000 - CONFIG_FILES_BURST);
     assert_int_equal(read_line("--workers 4"), EXIT_FINE);
@@ -220,8 +223,8 @@ static void test_without_options(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_defaults), TEST(test_flags),   TEST(test_precedence),          TEST(test_actions),
-        TEST(test_refused),  TEST(test_resolve), TEST(test_refused_environment), TEST(test_too_many_listeners),
+        TEST(test_defaults), TEST(test_flags),           TEST(test_precedence),          TEST(test_actions),
+        TEST(test_refused),  TEST(test_resolve),         TEST(test_refused_environment), TEST(test_too_many_listeners),
         TEST(test_share),    TEST(test_without_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
