@@ -1,4 +1,5 @@
-/* arena: the workload that ringmain is measured with. Every route has one job; together they use all that the server can do.
+/* arena: the workload that ringmain is measured with. Every route has one job; together they use all that the
+ * server can do.
  *
  *     GET  /pipeline              ok
  *     GET  /baseline11?a=1&b=2    3
@@ -173,7 +174,8 @@ static bool totals_fit(const char *path) {
     for (uint32_t i = 0; i < data.count; i++) {
         int64_t total;
         const struct data_item *item = &data.items[i];
-        if (__builtin_mul_overflow(item->price, item->quantity, &total) || __builtin_mul_overflow(total, 1000000, &total)) {
+        if (__builtin_mul_overflow(item->price, item->quantity, &total) ||
+            __builtin_mul_overflow(total, 1000000, &total)) {
             fprintf(stderr, "arena: %s: item %u: price and quantity are too large\n", path, i + 1);
             return false;
         }
@@ -194,5 +196,6 @@ static int start(void) {
 }
 
 int main(int argc, char **argv) {
-    return rm_main(argc, argv, &(struct rm_app){ .name = "arena", .routes = routes, .options = options, .start = start });
+    return rm_main(argc, argv,
+                   &(struct rm_app){ .name = "arena", .routes = routes, .options = options, .start = start });
 }

@@ -76,10 +76,11 @@ static bool read_item(struct data_item *item, char *fields[static COLUMNS_COUNT]
     item->name = text_of(fields[NAME]);
     item->category = text_of(fields[CATEGORY]);
     item->active = strcmp(fields[ACTIVE], "true") == 0;
-    return rm_int(text_of(fields[ID]), &item->id) && rm_int(text_of(fields[PRICE]), &item->price)
-           && rm_int(text_of(fields[QUANTITY]), &item->quantity) && read_tags(item, fields[TAGS])
-           && (item->active || strcmp(fields[ACTIVE], "false") == 0) && read_decimal(fields[RATING_SCORE], &item->rating_score)
-           && rm_int(text_of(fields[RATING_COUNT]), &item->rating_count);
+    return rm_int(text_of(fields[ID]), &item->id) && rm_int(text_of(fields[PRICE]), &item->price) &&
+           rm_int(text_of(fields[QUANTITY]), &item->quantity) && read_tags(item, fields[TAGS]) &&
+           (item->active || strcmp(fields[ACTIVE], "false") == 0) &&
+           read_decimal(fields[RATING_SCORE], &item->rating_score) &&
+           rm_int(text_of(fields[RATING_COUNT]), &item->rating_count);
 }
 
 static bool check_header(char *line) {

@@ -4,8 +4,9 @@
  *
  *     id  name  category  price  quantity  active  tags  rating_score  rating_count
  *
- * id, price, quantity and rating_count are integers, active is true or false, tags are separated by commas (none: empty),
- * rating_score is a decimal number. Texts hold no tabs and no line ends. scripts/make-dataset writes such a file.
+ * id, price, quantity and rating_count are integers, active is true or false, tags are separated by commas (none:
+ * empty), rating_score is a decimal number. Texts hold no tabs and no line ends. scripts/make-dataset writes such
+ * a file.
  *
  * Depends on libc. */
 #ifndef ARENA_DATA_H
@@ -30,8 +31,8 @@ struct data_set {
     char *text; /* of the file: items point into it */
 };
 
-/* Reads a file. False, after a line on stderr that says what is wrong and where. The memory is never given back: it lives as
- * long as the process. */
+/* Reads a file. False, after a line on stderr that says what is wrong and where. The memory is never given back:
+ * it lives as long as the process. */
 bool data_read(struct data_set *set, const char *path);
 
 /* "NAME" beside the running program, in `out`. */

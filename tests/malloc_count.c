@@ -1,9 +1,11 @@
-/* Counts what a process asks of the allocator and of the kernel's memory calls: preload this library and name a file.
+/* Counts what a process asks of the allocator and of the kernel's memory calls: preload this library and name a
+ * file.
  *
  *     LD_PRELOAD=libmalloc_count.so MALLOC_COUNT_FILE=/tmp/counts build/examples/arena
  *
- * The file (made and grown here) is mapped shared and holds one 64-bit counter per call, in the order of enum call, so that
- * another process can read it at any time: see tests/malloc_count.py. Without the variable it counts into private memory. */
+ * The file (made and grown here) is mapped shared and holds one 64-bit counter per call, in the order of enum
+ * call, so that another process can read it at any time: see tests/malloc_count.py. Without the variable it counts
+ * into private memory. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

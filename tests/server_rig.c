@@ -12,7 +12,8 @@ static void set_up_worker(struct rig *rig, const struct rm_app *app, const char 
     for (char *word = strtok_r(copy, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
         argv[argc++] = word;
     }
-    if (config_read(&rig->config, argc, argv, app, why) != EXIT_FINE || config_resolve(&rig->config, 1, 1 << 20, why) != EXIT_FINE) {
+    if (config_read(&rig->config, argc, argv, app, why) != EXIT_FINE ||
+        config_resolve(&rig->config, 1, 1 << 20, why) != EXIT_FINE) {
         fail_msg("%s", why);
     }
     rig->config.io = RING_SIM;
@@ -26,7 +27,8 @@ static void set_up_worker(struct rig *rig, const struct rm_app *app, const char 
     }
 }
 
-void rig_open_world(struct rig *rig, const struct rm_app *app, const char *line, uint64_t seed, const struct sim_options *options) {
+void rig_open_world(struct rig *rig, const struct rm_app *app, const char *line, uint64_t seed,
+                    const struct sim_options *options) {
     memset(rig, 0, sizeof *rig);
     rig->world = sim_world_new(seed, options);
     assert_non_null(rig->world);
@@ -62,7 +64,7 @@ void rig_close(struct rig *rig) {
     }
 }
 
-/* -------------------------------------------------------------------------------------------------------- clients ---- */
+/* --------------------------------------------------------------------------------------------------- clients ---- */
 
 struct rig_client *rig_connect(struct rig *rig) {
     assert_true(rig->client_count < RIG_CLIENTS_MAX);
@@ -166,9 +168,9 @@ static void take_connected(struct rig *rig, struct rig_client *client, int32_t r
     send_rest(rig, client);
 }
 
-/* They poll: only the worker, whose deadline is always the newest, lets time leap. */
-static void turn_clients(struct rig *rig) {
-    assert_int_equal(ring_wait(rig->clients_ring, 1), 0);
+/* They poll while there is a worker: only it, whose deadline is always the newest, lets time leap. */
+static void turn_clients(struct rig *rig, uint64_t until_ns) {
+    assert_int_equal(ring_wait(rig->clients_ring, rig->worker_gone ? until_ns : 1), 0);
     for (struct ring_event event; ring_next(rig->clients_ring, &event);) {
         struct rig_client *client = event.user;
         if (event.type == RING_CONNECTED) {
@@ -190,26 +192,25 @@ static void turn_worker(struct rig *rig) {
     }
 }
 
-/* A ring with nothing but a deadline, beyond which time does not leap. Its own wait must not let it leap either: it does not
- * while another ring has an event. */
+/* A ring with nothing but a deadline, beyond which time does not leap. Its own wait must not let it leap either:
+ * it does not while another ring has an event. */
 static void set_clock(struct rig *rig, uint64_t until_ns) {
     struct ring_event event;
     ring_wake(rig->clients_ring);
     assert_int_equal(ring_wait(rig->clock, until_ns), 0);
-    while (ring_next(rig->clock, &event)) {
-    }
+    while (ring_next(rig->clock, &event)) {}
 }
 
 void rig_run(struct rig *rig, uint64_t ms) {
     uint64_t until_ns = sim_now(rig->world) + ms * MS;
     set_clock(rig, until_ns);
     while (sim_now(rig->world) < until_ns) {
-        turn_clients(rig);
+        turn_clients(rig, until_ns);
         turn_worker(rig);
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------ one request ---- */
+/* ----------------------------------------------------------------------------------------------- one request ---- */
 
 const char *rig_ask(struct rig *rig, const char *request) {
     struct rig_client *client = rig_connect(rig);

@@ -1,5 +1,5 @@
-/* A whole worker on the simulator with clients written on the same world: one thread, virtual time, no network. For the tests
- * of src/server. */
+/* A whole worker on the simulator with clients written on the same world: one thread, virtual time, no network.
+ * For the tests of src/server. */
 #ifndef TESTS_SERVER_RIG_H
 #define TESTS_SERVER_RIG_H
 
@@ -22,12 +22,12 @@ enum { RIG_CLIENTS_MAX = 300, RIG_TEXT_BYTES = 1 << 20 };
 struct rig_client {
     struct ring_id id;
     bool connected, sending, closed;
-    bool ended;     /* the server ended its stream */
-    int32_t error;  /* -errno, when the connection died */
-    bool slow;      /* set by the test: reads nothing */
-    char *text;     /* what came, with a NUL; begins anew after RIG_TEXT_BYTES */
+    bool ended;    /* the server ended its stream */
+    int32_t error; /* -errno, when the connection died */
+    bool slow;     /* set by the test: reads nothing */
+    char *text;    /* what came, with a NUL; begins anew after RIG_TEXT_BYTES */
     size_t len;
-    char *unsent;   /* what rig_send could not send yet */
+    char *unsent; /* what rig_send could not send yet */
     size_t unsent_len, sending_len;
     struct iovec segment; /* of the send in flight */
 };
@@ -48,7 +48,8 @@ struct rig {
 void rig_open(struct rig *rig, const struct rm_app *app, const char *line);
 
 /* The same with a seed and faults. */
-void rig_open_world(struct rig *rig, const struct rm_app *app, const char *line, uint64_t seed, const struct sim_options *options);
+void rig_open_world(struct rig *rig, const struct rm_app *app, const char *line, uint64_t seed,
+                    const struct sim_options *options);
 void rig_close(struct rig *rig);
 
 struct rig_client *rig_connect(struct rig *rig);

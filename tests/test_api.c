@@ -52,8 +52,7 @@ static enum rm_step status(struct rm_exchange *x) {
 }
 
 static enum rm_step greedy(struct rm_exchange *x) {
-    while (rm_alloc(x, 1000) != NULL) {
-    }
+    while (rm_alloc(x, 1000) != NULL) {}
     return rm_text(x, 200, "not this");
 }
 
@@ -175,11 +174,19 @@ static int close_rig(void **state) {
 
 static void test_request(void **state) {
     (void)state;
-    const char *text = rig_ask(&rig, "POST /show/one/t%20wo?q=5&empty&q=6&&x=a=b HTTP/1.1\r\nHost: a\r\nX-TEST:  some text \r\n"
-                                     "x-test: second\r\nContent-Length: 4\r\n\r\nbody");
+    const char *text = rig_ask(
+        &rig, "POST /show/one/t%20wo?q=5&empty&q=6&&x=a=b HTTP/1.1\r\nHost: a\r\nX-TEST:  some text \r\n"
+              "x-test: second\r\nContent-Length: 4\r\n\r\nbody");
     static const char *const parts[] = {
-        "method=[POST]\n", "path=[/show/one/t%20wo]\n", "query=[q=5&empty&q=6&&x=a=b]\n", "a=[one]\n", "b=[t%20wo]\n", "none=[]\n",
-        "body=[body]\n", "header=[some text]\n", "q=[5]\n",
+        "method=[POST]\n",
+        "path=[/show/one/t%20wo]\n",
+        "query=[q=5&empty&q=6&&x=a=b]\n",
+        "a=[one]\n",
+        "b=[t%20wo]\n",
+        "none=[]\n",
+        "body=[body]\n",
+        "header=[some text]\n",
+        "q=[5]\n",
         "pair=[q]\nis=[5]\npair=[empty]\nis=[]\npair=[q]\nis=[6]\npair=[x]\nis=[a=b]\n",
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
@@ -228,8 +235,15 @@ static void test_int(void **state) {
         bool fine;
         int64_t value;
     } rows[] = {
-        { "0", true, 0 }, { "-5", true, -5 }, { "9223372036854775807", true, INT64_MAX }, { "-9223372036854775808", true, INT64_MIN },
-        { "", false, 0 }, { "-", false, 0 }, { "+1", false, 0 }, { "1 ", false, 0 }, { "9223372036854775808", false, 0 },
+        { "0", true, 0 },
+        { "-5", true, -5 },
+        { "9223372036854775807", true, INT64_MAX },
+        { "-9223372036854775808", true, INT64_MIN },
+        { "", false, 0 },
+        { "-", false, 0 },
+        { "+1", false, 0 },
+        { "1 ", false, 0 },
+        { "9223372036854775808", false, 0 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int64_t value = 0;
@@ -265,8 +279,9 @@ static void test_version(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_request),    TEST(test_nothing_there), TEST(test_headers), TEST(test_bad_header), TEST(test_status),
-        TEST(test_workspace), TEST(test_json), TEST(test_json_mistakes), cmocka_unit_test(test_int), cmocka_unit_test(test_version),
+        TEST(test_request),         TEST(test_nothing_there),       TEST(test_headers), TEST(test_bad_header),
+        TEST(test_status),          TEST(test_workspace),           TEST(test_json),    TEST(test_json_mistakes),
+        cmocka_unit_test(test_int), cmocka_unit_test(test_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

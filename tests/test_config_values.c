@@ -31,10 +31,23 @@ static void check(bool (*read)(const char *, uint64_t *), const struct row *rows
 static void test_durations(void **state) {
     (void)state;
     static const struct row rows[] = {
-        { "0", 0 }, { "1us", 1000 }, { "20ms", 20000000 }, { "10s", 10000000000 }, { "2m", 120000000000 },
-        { "0s", 0 }, { "", refused }, { "s", refused }, { "10", refused }, { "-1s", refused }, { "1h", refused },
-        { "1 s", refused }, { "1.5s", refused }, { "1S", refused }, { "18446744073709551615s", refused },
-        { "18446744074s", refused }, { NULL, 0 },
+        { "0", 0 },
+        { "1us", 1000 },
+        { "20ms", 20000000 },
+        { "10s", 10000000000 },
+        { "2m", 120000000000 },
+        { "0s", 0 },
+        { "", refused },
+        { "s", refused },
+        { "10", refused },
+        { "-1s", refused },
+        { "1h", refused },
+        { "1 s", refused },
+        { "1.5s", refused },
+        { "1S", refused },
+        { "18446744073709551615s", refused },
+        { "18446744074s", refused },
+        { NULL, 0 },
     };
     check(config_duration, rows);
 }
@@ -42,9 +55,20 @@ static void test_durations(void **state) {
 static void test_sizes(void **state) {
     (void)state;
     static const struct row rows[] = {
-        { "0", 0 }, { "4096", 4096 }, { "16K", 16384 }, { "1M", 1048576 }, { "2G", UINT64_C(2) << 30 },
-        { "", refused }, { "K", refused }, { "1k", refused }, { "1KB", refused }, { "-1", refused }, { "+1", refused },
-        { "0x10", refused }, { "17179869184G", refused }, { NULL, 0 },
+        { "0", 0 },
+        { "4096", 4096 },
+        { "16K", 16384 },
+        { "1M", 1048576 },
+        { "2G", UINT64_C(2) << 30 },
+        { "", refused },
+        { "K", refused },
+        { "1k", refused },
+        { "1KB", refused },
+        { "-1", refused },
+        { "+1", refused },
+        { "0x10", refused },
+        { "17179869184G", refused },
+        { NULL, 0 },
     };
     check(config_size, rows);
 }
@@ -52,8 +76,14 @@ static void test_sizes(void **state) {
 static void test_numbers(void **state) {
     (void)state;
     static const struct row rows[] = {
-        { "0", 0 }, { "65535", 65535 }, { "007", 7 }, { "", refused }, { "1 ", refused }, { "1K", refused },
-        { "99999999999999999999", refused }, { NULL, 0 },
+        { "0", 0 },
+        { "65535", 65535 },
+        { "007", 7 },
+        { "", refused },
+        { "1 ", refused },
+        { "1K", refused },
+        { "99999999999999999999", refused },
+        { NULL, 0 },
     };
     check(config_number, rows);
 }
@@ -64,8 +94,14 @@ static void test_distances(void **state) {
         const char *a, *b;
         unsigned distance;
     } rows[] = {
-        { "", "", 0 }, { "a", "", 1 }, { "", "abc", 3 }, { "workers", "workers", 0 }, { "worker", "workers", 1 },
-        { "wrokers", "workers", 2 }, { "io", "idle", 3 }, { "kitten", "sitting", 3 },
+        { "", "", 0 },
+        { "a", "", 1 },
+        { "", "abc", 3 },
+        { "workers", "workers", 0 },
+        { "worker", "workers", 1 },
+        { "wrokers", "workers", 2 },
+        { "io", "idle", 3 },
+        { "kitten", "sitting", 3 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(config_distance(rows[i].a, rows[i].b), rows[i].distance);

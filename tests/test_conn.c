@@ -3,7 +3,7 @@
 
 static struct rig rig;
 
-/* ------------------------------------------------------------------------------------------------------ application ---- */
+/* ----------------------------------------------------------------------------------------------- application ---- */
 
 static enum rm_step ok(struct rm_exchange *x) {
     return rm_text(x, 200, "ok");
@@ -81,7 +81,7 @@ static int close_checked(void **state) {
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ tests ---- */
+/* ----------------------------------------------------------------------------------------------------- tests ---- */
 
 static void test_keep_alive(void **state) {
     (void)state;
@@ -97,7 +97,8 @@ static void test_keep_alive(void **state) {
     }
     assert_int_equal(rig.worker->figures.requests, 3);
     assert_int_equal(rig.worker->pools[PLAN_BLOCKS].free_count, rig.worker->pools[PLAN_BLOCKS].count);
-    assert_int_equal(rig.worker->pools[PLAN_CARRIES].low_water, rig.worker->pools[PLAN_CARRIES].count); /* never needed */
+    assert_int_equal(rig.worker->pools[PLAN_CARRIES].low_water,
+                     rig.worker->pools[PLAN_CARRIES].count); /* never needed */
 }
 
 static void test_pipeline_is_one_send(void **state) {

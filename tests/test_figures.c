@@ -53,7 +53,8 @@ static void test_sum(void **state) {
     figures_add(&figures, &ring, rig.worker);
     assert_int_equal(figures.requests, 6);
     assert_int_equal(ring.turns, 2 * turns);
-    assert_int_equal(figures.pools[PLAN_CONNS].low_water, rig.worker->pools[PLAN_CONNS].count - 1); /* the least, no sum */
+    assert_int_equal(figures.pools[PLAN_CONNS].low_water,
+                     rig.worker->pools[PLAN_CONNS].count - 1); /* the least, no sum */
     struct ring_counters calls = { .calls = { 1, 2, 3 } };
     assert_int_equal(figures_calls(&calls), 6);
     assert_true(figures_ratio(3, 2) == 1.5);
@@ -75,14 +76,29 @@ static void test_stats(void **state) {
     uint64_t requests = number_after(total, "\"requests\":");
     assert_int_equal(requests, 7); /* this one, too */
     assert_int_equal(number_after(workers, "\"requests\":"), requests);
-    assert_int_equal(number_after(total, "\"2xx\":") + number_after(total, "\"4xx\":"), requests - 1); /* it has no answer yet */
+    assert_int_equal(number_after(total, "\"2xx\":") + number_after(total, "\"4xx\":"),
+                     requests - 1); /* it has no answer yet */
     assert_int_equal(number_after(total, "\"4xx\":"), 1);
     assert_int_equal(number_after(total, "\"now\":"), 1);
     assert_int_equal(number_after(total, "\"accepted\":"), 7);
     assert_true(number_after(total, "\"received_bytes\":") > 7 * 30);
     static const char *const keys[] = {
-        "system_calls", "system_calls_per_request", "system_calls_by_name", "completions_per_turn", "turns", "sqes", "completions",
-        "sends", "sent_bytes", "completions_in_a_turn", "pools", "low_water", "in_use", "timeouts", "uptime_seconds", "features",
+        "system_calls",
+        "system_calls_per_request",
+        "system_calls_by_name",
+        "completions_per_turn",
+        "turns",
+        "sqes",
+        "completions",
+        "sends",
+        "sent_bytes",
+        "completions_in_a_turn",
+        "pools",
+        "low_water",
+        "in_use",
+        "timeouts",
+        "uptime_seconds",
+        "features",
     };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         char key[64];

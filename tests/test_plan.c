@@ -9,7 +9,9 @@ static struct plan plan;
 
 static void make(const char *workers, const char *connections) {
     static const struct rm_app app = { .name = "test" };
-    char *argv[] = { "test", "--workers", (char *)(uintptr_t)workers, "--max-connections", (char *)(uintptr_t)connections, NULL };
+    char *argv[] = {
+        "test", "--workers", (char *)(uintptr_t)workers, "--max-connections", (char *)(uintptr_t)connections, NULL
+    };
     char why[CONFIG_WHY_BYTES];
     assert_int_equal(config_read(&config, 5, argv, &app, why), EXIT_FINE);
     assert_int_equal(config_resolve(&config, 2, 1 << 20, why), EXIT_FINE);

@@ -12,7 +12,7 @@
 #include "mem/slab.h"
 #include "server/stream.h"
 
-/* ---------------------------------------------------------------------------------------------- the ring that notes ---- */
+/* --------------------------------------------------------------------------------------- the ring that notes ---- */
 
 static struct {
     int sends, closes, resets, mores, modes;
@@ -57,7 +57,7 @@ void ring_reset(struct ring *ring, struct ring_id id) {
     noted.resets++;
 }
 
-/* -------------------------------------------------------------------------------------------------------- the rig ---- */
+/* --------------------------------------------------------------------------------------------------- the rig ---- */
 
 enum { BLOCKS_COUNT = 200, SEGMENTS_COUNT = 1 };
 
@@ -71,10 +71,12 @@ static struct {
 static int open_rig(void **state) {
     (void)state;
     memset(&noted, 0, sizeof noted);
-    size_t blocks = pool_bytes(BLOCK_BYTES, BLOCKS_COUNT), arrays = pool_bytes(sizeof(struct iovec) * RING_SEGMENTS_MAX, SEGMENTS_COUNT);
+    size_t blocks = pool_bytes(BLOCK_BYTES, BLOCKS_COUNT),
+           arrays = pool_bytes(sizeof(struct iovec) * RING_SEGMENTS_MAX, SEGMENTS_COUNT);
     assert_true(slab_map(&rig.slab, slab_round(blocks) + slab_round(arrays)));
     pool_init(&rig.blocks, "blocks", slab_take(&rig.slab, blocks), BLOCK_BYTES, BLOCKS_COUNT);
-    pool_init(&rig.segments, "segments", slab_take(&rig.slab, arrays), sizeof(struct iovec) * RING_SEGMENTS_MAX, SEGMENTS_COUNT);
+    pool_init(&rig.segments, "segments", slab_take(&rig.slab, arrays), sizeof(struct iovec) * RING_SEGMENTS_MAX,
+              SEGMENTS_COUNT);
     streams_init(&rig.set, NULL, &rig.segments, &rig.blocks);
     stream_init(&rig.stream, &rig.set, (struct ring_id){ 1, 1 });
     return 0;
@@ -103,7 +105,7 @@ static void sent_all(void) {
     stream_sent(&rig.stream, (int32_t)noted.bytes);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ tests ---- */
+/* ----------------------------------------------------------------------------------------------------- tests ---- */
 
 static void test_one_send_per_turn(void **state) {
     (void)state;
@@ -236,8 +238,10 @@ static void test_close_while_sending(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_one_send_per_turn), TEST(test_fills_while_sending), TEST(test_many_segments),     TEST(test_no_array_left),
-        TEST(test_loudness),          TEST(test_receive),             TEST(test_close_while_dirty), TEST(test_close_while_sending),
+        TEST(test_one_send_per_turn), TEST(test_fills_while_sending),
+        TEST(test_many_segments),     TEST(test_no_array_left),
+        TEST(test_loudness),          TEST(test_receive),
+        TEST(test_close_while_dirty), TEST(test_close_while_sending),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

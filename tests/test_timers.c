@@ -64,9 +64,7 @@ static void step(struct timers *timers, uint64_t *model, uint64_t *random) {
         model[due - items] = 0;
         break;
     }
-    default:
-        timers_set(timers, &items[i], at_ns);
-        model[i] = at_ns;
+    default: timers_set(timers, &items[i], at_ns); model[i] = at_ns;
     }
 }
 

@@ -125,7 +125,7 @@ static void test_seal(void **state) {
     assert_true(rig.worker->slab.bytes - rig.worker->slab.used < 4096);
 }
 
-/* ------------------------------------------------------------------------------------------------------ under faults ---- */
+/* ---------------------------------------------------------------------------------------------- under faults ---- */
 
 static uint64_t draw(uint64_t *random) {
     *random = *random * 6364136223846793005u + 1442695040888963407u;
@@ -135,8 +135,14 @@ static uint64_t draw(uint64_t *random) {
 static void send_something(struct rig_client *client, uint64_t *random, unsigned *asked) {
     static char text[9000];
     switch (draw(random) % 4) {
-    case 0: rig_send(&rig, client, GET("/ok") GET("/ok")); *asked += 2; break;
-    case 1: rig_send(&rig, client, GET("/nap")); *asked += 1; break;
+    case 0:
+        rig_send(&rig, client, GET("/ok") GET("/ok"));
+        *asked += 2;
+        break;
+    case 1:
+        rig_send(&rig, client, GET("/nap"));
+        *asked += 1;
+        break;
     case 2: {
         int body = (int)(draw(random) % 8000);
         int head = snprintf(text, sizeof text, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", body);
@@ -145,7 +151,10 @@ static void send_something(struct rig_client *client, uint64_t *random, unsigned
         *asked += 1;
         break;
     }
-    default: rig_send(&rig, client, GET("/nowhere")); *asked += 1; break;
+    default:
+        rig_send(&rig, client, GET("/nowhere"));
+        *asked += 1;
+        break;
     }
 }
 
@@ -179,7 +188,7 @@ static uint64_t storm(uint64_t seed, const struct sim_options *options, bool bre
 /* Delays, splits, short sends, missing buffers: every request is answered. */
 static void test_calm_storm(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= 5; seed++) {
+    for (uint64_t seed = 1; seed <= 20; seed++) {
         struct sim_options options;
         sim_options_calm(&options);
         storm(seed, &options, false);
@@ -190,7 +199,7 @@ static void test_calm_storm(void **state) {
 /* Resets, refusals, exhaustion, clock jumps: nothing breaks but what was broken, and a seed repeats. */
 static void test_rough_storm(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= 10; seed++) {
+    for (uint64_t seed = 1; seed <= 50; seed++) {
         struct sim_options options;
         sim_options_rough(&options);
         uint64_t first = storm(seed, &options, true);

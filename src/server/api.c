@@ -8,7 +8,7 @@ const char *rm_version(void) {
     return RM_VERSION;
 }
 
-/* --------------------------------------------------------------------------------------------------- the request ---- */
+/* ----------------------------------------------------------------------------------------------- the request ---- */
 
 struct span rm_method(const struct rm_exchange *x) {
     return http_span(&x->http.request, x->http.request.method_text);
@@ -95,7 +95,7 @@ void *rm_state(const struct rm_exchange *x) {
     return x->state;
 }
 
-/* -------------------------------------------------------------------------------------------------- the response ---- */
+/* ---------------------------------------------------------------------------------------------- the response ---- */
 
 enum rm_step rm_bytes(struct rm_exchange *x, int status, const char *content_type, struct span body) {
     http_response_whole(&x->http, status, span_text(content_type), body);
@@ -162,7 +162,7 @@ void rm_json_raw(struct rm_exchange *x, const char *key, struct span json) {
     json_raw(&x->json, key, json);
 }
 
-/* ------------------------------------------------------------------------------------------------ park and resume ---- */
+/* ------------------------------------------------------------------------------------------- park and resume ---- */
 
 void rm_then(struct rm_exchange *x, rm_handler_fn *next) {
     x->next = next;

@@ -31,7 +31,8 @@ static bool number_in(const char *text, uint64_t min, uint64_t max, uint32_t *ou
 static bool size_in(const char *text, uint64_t min, uint64_t max, uint64_t *out, char *why) {
     uint64_t bytes;
     if (!config_size(text, &bytes) || bytes < min || bytes > max) {
-        return WHY("must be a size from %lu to %lu bytes, as 512, 16K, 1M or 1G", (unsigned long)min, (unsigned long)max);
+        return WHY("must be a size from %lu to %lu bytes, as 512, 16K, 1M or 1G", (unsigned long)min,
+                   (unsigned long)max);
     }
     *out = bytes;
     return true;
@@ -173,7 +174,8 @@ static const struct flag flags[] = {
     { "listen", "ADDR:PORT|unix:PATH", NULL, "127.0.0.1:8080", read_listen, "where to listen; may be repeated (PORT)" },
     { "workers", "N|auto", "auto", NULL, read_workers, "threads, each with a ring of its own; auto: one per CPU" },
     { "io", "auto|uring|epoll", "auto", NULL, read_io, "the backend; auto falls back to epoll and says so" },
-    { "ring", "KEY=VALUE,...", NULL, "default", read_ring, "switches of the ring: default, naive, kernel=6.1, recv=single ..." },
+    { "ring", "KEY=VALUE,...", NULL, "default", read_ring,
+      "switches of the ring: default, naive, kernel=6.1, recv=single ..." },
     { "max-connections", "N", NULL, "from NOFILE", read_connections, "connections of the process; more get 503" },
     { "request-line-bytes", "SIZE", "8K", NULL, read_request_line, "longest request line; longer is 414" },
     { "header-bytes", "SIZE", "16K", NULL, read_header_bytes, "all header fields together; more is 431" },
@@ -216,7 +218,7 @@ void config_default(struct config *config) {
     }
 }
 
-/* --------------------------------------------------------------------------------------------------- environment ---- */
+/* ----------------------------------------------------------------------------------------------- environment ---- */
 
 enum { VARIABLE_BYTES = 96 };
 
@@ -258,7 +260,7 @@ static int read_environment(struct config *config, const struct rm_app *app, cha
     return EXIT_FINE;
 }
 
-/* --------------------------------------------------------------------------------------------------- command line ---- */
+/* ---------------------------------------------------------------------------------------------- command line ---- */
 
 static const struct flag *find_flag(const char *name, size_t len) {
     for (size_t i = 0; i < FLAGS_COUNT; i++) {
@@ -368,7 +370,8 @@ static int read_arguments(struct config *config, int argc, char **argv, const st
     return EXIT_FINE;
 }
 
-int config_read(struct config *config, int argc, char **argv, const struct rm_app *app, char why[static CONFIG_WHY_BYTES]) {
+int config_read(struct config *config, int argc, char **argv, const struct rm_app *app,
+                char why[static CONFIG_WHY_BYTES]) {
     why[0] = '\0';
     config_default(config);
     int code = read_environment(config, app, why);
@@ -385,7 +388,7 @@ int config_read(struct config *config, int argc, char **argv, const struct rm_ap
     return EXIT_FINE;
 }
 
-/* ------------------------------------------------------------------------------------------------- what it comes to ---- */
+/* ------------------------------------------------------------------------------------------ what it comes to ---- */
 
 static uint32_t default_connections(uint64_t room) {
     if (room >= 2 * CONFIG_FILES_BURST) {
@@ -399,22 +402,24 @@ int config_resolve(struct config *config, uint32_t cpus, uint64_t files, char wh
     if (config->workers == 0) {
         config->workers = cpus < CONFIG_WORKERS_MAX ? cpus : CONFIG_WORKERS_MAX;
     }
-    uint64_t reserve = CONFIG_FILES_RESERVE + (uint64_t)config->workers * (CONFIG_FILES_PER_WORKER + config->listen_count);
+    uint64_t reserve = CONFIG_FILES_RESERVE +
+                       (uint64_t)config->workers * (CONFIG_FILES_PER_WORKER + config->listen_count);
     uint64_t wanted = config->max_connections > 0 ? config->max_connections : config->workers;
     if (files < reserve + wanted) {
-        snprintf(why, CONFIG_WHY_BYTES,
-                 "%lu connections and %u workers need %lu descriptors, the limit is %lu: raise it with `ulimit -n %lu`, or "
-                 "lower --max-connections or --workers",
-                 (unsigned long)wanted, config->workers, (unsigned long)(reserve + wanted), (unsigned long)files,
-                 (unsigned long)(reserve + wanted));
+        snprintf(
+            why, CONFIG_WHY_BYTES,
+            "%lu connections and %u workers need %lu descriptors, the limit is %lu: raise it with `ulimit -n %lu`, or "
+            "lower --max-connections or --workers",
+            (unsigned long)wanted, config->workers, (unsigned long)(reserve + wanted), (unsigned long)files,
+            (unsigned long)(reserve + wanted));
         return EXIT_CONFIG;
     }
     if (config->max_connections == 0) {
         config->max_connections = default_connections(files - reserve);
     }
     if (config->max_connections < config->workers) {
-        snprintf(why, CONFIG_WHY_BYTES, "--max-connections %u is less than one per worker (%u)", config->max_connections,
-                 config->workers);
+        snprintf(why, CONFIG_WHY_BYTES, "--max-connections %u is less than one per worker (%u)",
+                 config->max_connections, config->workers);
         return EXIT_CONFIG;
     }
     return EXIT_FINE;
@@ -427,7 +432,7 @@ uint32_t config_connections_per_worker(const struct config *config) {
     return roomy < config->max_connections ? roomy : config->max_connections;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- print ---- */
+/* ----------------------------------------------------------------------------------------------------- print ---- */
 
 static void print_row(const char *name, const char *argument, const char *initial, const char *help) {
     char left[80];
@@ -440,11 +445,12 @@ static void print_row(const char *name, const char *argument, const char *initia
 }
 
 void config_print_help(const struct rm_app *app) {
-    printf("usage: %s [flags]\n\nflags, with their defaults in brackets; each has an environment variable, RINGMAIN_ and its "
-           "name\n(RINGMAIN_HEADER_BYTES), which a flag overrides:\n",
+    printf("usage: %s [flags]\n\nflags, with their defaults in brackets; each has an environment variable, RINGMAIN_ and\n"
+           "its name (RINGMAIN_HEADER_BYTES), which a flag overrides:\n",
            app->name);
     for (size_t i = 0; i < FLAGS_COUNT; i++) {
-        print_row(flags[i].name, flags[i].argument, flags[i].initial != NULL ? flags[i].initial : flags[i].shown, flags[i].help);
+        print_row(flags[i].name, flags[i].argument, flags[i].initial != NULL ? flags[i].initial : flags[i].shown,
+                  flags[i].help);
     }
     if (app->options != NULL && app->options->name != NULL) {
         printf("\n%s's own:\n", app->name);

@@ -1,8 +1,8 @@
-/* The command line: one table of flags, each with its environment variable, default, reader and help line. Precedence is
- * default < environment < flag. A usage error names the flag and suggests the nearest one.
+/* The command line: one table of flags, each with its environment variable, default, reader and help line.
+ * Precedence is default < environment < flag. A usage error names the flag and suggests the nearest one.
  *
- * Depends on: ring.h (addresses, backends, tuning), http.h (limits), ringmain.h (the application's own options). Main thread,
- * before any other starts; read-only afterwards. */
+ * Depends on: ring.h (addresses, backends, tuning), http.h (limits), ringmain.h (the application's own options).
+ * Main thread, before any other starts; read-only afterwards. */
 #ifndef RM_SERVER_CONFIG_H
 #define RM_SERVER_CONFIG_H
 
@@ -21,9 +21,9 @@ enum {
     CONFIG_LISTEN_MAX = 16,
     CONFIG_WORKERS_MAX = 256,
     CONFIG_CONNECTIONS_DEFAULT = 16384, /* at most, when NOFILE allows more */
-    CONFIG_FILES_BURST = 4608,          /* of a large NOFILE, left for connections that were accepted and wait for a slot */
-    CONFIG_FILES_RESERVE = 64,          /* descriptors that are not connections: process */
-    CONFIG_FILES_PER_WORKER = 8,        /* and per worker */
+    CONFIG_FILES_BURST = 4608,   /* of a large NOFILE, left for connections that were accepted and wait for a slot */
+    CONFIG_FILES_RESERVE = 64,   /* descriptors that are not connections: process */
+    CONFIG_FILES_PER_WORKER = 8, /* and per worker */
     CONFIG_WHY_BYTES = 512,
 };
 
@@ -48,18 +48,18 @@ struct config {
 /* All defaults; workers and max_connections are left to config_resolve. */
 void config_default(struct config *config);
 
-/* Reads the environment, then the command line. EXIT_FINE, or EXIT_USAGE with `why` (which names the flag). The options of
- * the application are written through their `value` pointers; they keep the texts. */
+/* Reads the environment, then the command line. EXIT_FINE, or EXIT_USAGE with `why` (which names the flag). The
+ * options of the application are written through their `value` pointers; they keep the texts. */
 [[gnu::warn_unused_result]] int config_read(struct config *config, int argc, char **argv, const struct rm_app *app,
                                             char why[static CONFIG_WHY_BYTES]);
 
-/* Fills in what depends on the machine: `cpus` in the affinity mask, `files` descriptors that the process may have. EXIT_FINE
- * or EXIT_CONFIG with `why`, when the connections asked for need more descriptors. */
+/* Fills in what depends on the machine: `cpus` in the affinity mask, `files` descriptors that the process may
+ * have. EXIT_FINE or EXIT_CONFIG with `why`, when the connections asked for need more descriptors. */
 [[gnu::warn_unused_result]] int config_resolve(struct config *config, uint32_t cpus, uint64_t files,
                                                char why[static CONFIG_WHY_BYTES]);
 
-/* Connections that one worker has slots for: its share of the process's and half as much again, because the kernel spreads
- * connections over listeners by hash. */
+/* Connections that one worker has slots for: its share of the process's and half as much again, because the kernel
+ * spreads connections over listeners by hash. */
 uint32_t config_connections_per_worker(const struct config *config);
 
 /* --help and --version, on stdout. */

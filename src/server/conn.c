@@ -17,7 +17,7 @@ static const struct config *config_of(const struct conn_state *conn) {
     return conn->worker->server->config;
 }
 
-/* ------------------------------------------------------------------------------------------------------ the end ---- */
+/* --------------------------------------------------------------------------------------------------- the end ---- */
 
 /* Gives up what http holds and closes the socket. The slot stays taken until RING_CLOSED. */
 static void end(struct conn_state *conn, bool hard) {
@@ -31,7 +31,8 @@ static void end(struct conn_state *conn, bool hard) {
 
 static void arm(struct conn_state *conn);
 
-/* All is sent. A client that may be sending still would get a reset instead of the answer: its bytes are dropped for a while. */
+/* All is sent. A client that may be sending still would get a reset instead of the answer: its bytes are dropped
+ * for a while. */
 static void leave(struct conn_state *conn) {
     if (!conn->linger || conn->peer_ended) {
         end(conn, false);
@@ -58,7 +59,7 @@ static void drop_input(struct conn_state *conn, size_t bytes) {
     }
 }
 
-/* ---------------------------------------------------------------------------------------------------- deadlines ---- */
+/* ------------------------------------------------------------------------------------------------- deadlines ---- */
 
 /* The one in effect, 0 for none: output that the client does not take comes first. */
 static uint64_t deadline(const struct conn_state *conn) {
@@ -137,7 +138,7 @@ void conn_timer(struct conn_state *conn) {
     expire(conn);
 }
 
-/* -------------------------------------------------------------------------------------------------------- input ---- */
+/* ----------------------------------------------------------------------------------------------------- input ---- */
 
 static bool output_high(const struct conn_state *conn) {
     return stream_pending(&conn->stream) > config_of(conn)->output_bytes;
@@ -158,8 +159,8 @@ static void pace(struct conn_state *conn) {
 }
 
 static bool drained(const struct conn_state *conn) {
-    return conn->worker->life == WORKER_DRAINING && stream_pending(&conn->stream) == 0 && !conn->full
-           && http_conn_phase(&conn->http) == HTTP_PHASE_IDLE;
+    return conn->worker->life == WORKER_DRAINING && stream_pending(&conn->stream) == 0 && !conn->full &&
+           http_conn_phase(&conn->http) == HTTP_PHASE_IDLE;
 }
 
 /* After anything has happened to an open connection: what is it waiting for now? */
@@ -257,7 +258,7 @@ void conn_resumed(struct conn_state *conn) {
     settle(conn);
 }
 
-/* ------------------------------------------------------------------------------------------------------- output ---- */
+/* ---------------------------------------------------------------------------------------------------- output ---- */
 
 void conn_sent(struct conn_state *conn, int32_t result) {
     rm_assert(conn->phase == CONN_OPEN || conn->phase == CONN_FLUSH);
@@ -283,7 +284,7 @@ void conn_drain(struct conn_state *conn) {
     }
 }
 
-/* ---------------------------------------------------------------------------------------------- coming and going ---- */
+/* ------------------------------------------------------------------------------------------ coming and going ---- */
 
 #define BUSY "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 

@@ -3,8 +3,8 @@
  *     OPEN --nothing more will come out--> FLUSH --all sent--> CLOSING --RING_CLOSED--> (back to the pool)
  *                                            \--the client may be sending still--> LINGER --its end, or enough--/
  *
- * LINGER is the close of RFC 9112 §9.6: our half is closed, what comes is dropped, so that the last answer is not lost to a
- * reset. An idle connection owns no buffer.
+ * LINGER is the close of RFC 9112 §9.6: our half is closed, what comes is dropped, so that the last answer is not
+ * lost to a reset. An idle connection owns no buffer.
  *
  * Depends on: http, ring, stream, timers, worker.h. One thread: the worker's. */
 #ifndef RM_SERVER_CONN_H
@@ -32,14 +32,14 @@ enum {
 
 /* Invariant: full => OPEN; streaming => http.reading; told_end => peer_ended. */
 struct conn_state {
-    struct owner owner; /* first */
-    uint8_t phase;      /* enum conn_phase: changed by enter() only */
-    uint8_t waiting;    /* enum http_phase when the deadline was set */
-    bool full;          /* http said FULL: it wants no more input before it is called again */
-    bool peer_ended;    /* the last RECEIVED has come */
-    bool told_end;      /* http knows */
-    bool linger;        /* the client may be sending what we don't read */
-    bool streaming;     /* the body that is coming is streamed to the application */
+    struct owner owner;   /* first */
+    uint8_t phase;        /* enum conn_phase: changed by enter() only */
+    uint8_t waiting;      /* enum http_phase when the deadline was set */
+    bool full;            /* http said FULL: it wants no more input before it is called again */
+    bool peer_ended;      /* the last RECEIVED has come */
+    bool told_end;        /* http knows */
+    bool linger;          /* the client may be sending what we don't read */
+    bool streaming;       /* the body that is coming is streamed to the application */
     uint32_t linger_left; /* bytes */
     struct worker *worker;
     struct link open; /* on worker->open, from accept to RING_CLOSED */

@@ -12,7 +12,7 @@
 #include "server/log.h"
 #include "server/worker.h"
 
-/* ------------------------------------------------------------------------------------------------ on the threads ---- */
+/* -------------------------------------------------------------------------------------------- on the threads ---- */
 
 static void pin(const struct crew_member *member) {
     if (member->cpu < 0) {
@@ -63,8 +63,8 @@ static int serve(struct worker *worker, char *why) {
     return EXIT_FINE;
 }
 
-/* Says that this worker has ended and waits for the others and for crew_join: nobody may look at its memory, or wake it, when it
- * is released. */
+/* Says that this worker has ended and waits for the others and for crew_join: nobody may look at its memory, or
+ * wake it, when it is released. */
 static void wait_for_all(struct crew *crew, int code, const char *why) {
     pthread_mutex_lock(&crew->lock);
     crew->ended++;
@@ -96,7 +96,7 @@ static void *run(void *arg) {
     return NULL;
 }
 
-/* ------------------------------------------------------------------------------------------------- on the main one ---- */
+/* ------------------------------------------------------------------------------------------- on the main one ---- */
 
 /* The i-th CPU of the inherited mask; -1 when there are more workers than CPUs. */
 static int cpu_of(uint32_t i, uint32_t workers) {

@@ -39,13 +39,14 @@ struct crew {
     pthread_cond_t changed;
 };
 
-/* Starts the threads and waits until every one has opened its worker or failed. EXIT_FINE, or the exit code of the first
- * failure (crew->why). crew_join must follow in both cases. */
+/* Starts the threads and waits until every one has opened its worker or failed. EXIT_FINE, or the exit code of the
+ * first failure (crew->why). crew_join must follow in both cases. */
 [[gnu::warn_unused_result]] int crew_start(struct crew *crew, struct server *server);
 
 void crew_go(struct crew *crew);
 
-/* Waits for all threads; those that were not let go end at once. Returns the exit code of a worker that failed, or EXIT_FINE. */
+/* Waits for all threads; those that were not let go end at once. Returns the exit code of a worker that failed, or
+ * EXIT_FINE. */
 int crew_join(struct crew *crew);
 
 /* Workers that still serve. */

@@ -29,7 +29,8 @@ static inline struct rm_exchange *exchange_of(struct http_exchange *http) {
     return (struct rm_exchange *)(void *)http;
 }
 
-/* The application has broken the contract of ringmain.h: the exchange answers 500, and a log line (one per second) says why. */
+/* The application has broken the contract of ringmain.h: the exchange answers 500, and a log line (one per second)
+ * says why. */
 void exchange_mistake(struct rm_exchange *x, const char *what);
 
 /* Clears what http does not know, at the first event of an exchange. */

@@ -6,7 +6,8 @@
 #include "ring/ring.h"
 #include "server/worker.h"
 
-/* Adds one worker's figures, read as they are now, to the sums. Zero both first. Of pools, the least low-water mark is kept. */
+/* Adds one worker's figures, read as they are now, to the sums. Zero both first. Of pools, the least low-water
+ * mark is kept. */
 void figures_add(struct worker_figures *sum, struct ring_counters *ring_sum, const struct worker *worker);
 
 /* System calls of all names. */

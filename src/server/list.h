@@ -12,7 +12,7 @@ struct link {
 };
 
 /* The struct around a member. */
-#define LIST_OWNER(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define LIST_OWNER(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 static inline void list_init(struct link *link) {
     link->next = link;

@@ -25,7 +25,7 @@ static int fail(const struct rm_app *app, int code, const char *why) {
     return code;
 }
 
-/* ------------------------------------------------------------------------------------------------- configuration ---- */
+/* --------------------------------------------------------------------------------------------- configuration ---- */
 
 static uint32_t count_cpus(void) {
     cpu_set_t mask;
@@ -50,9 +50,10 @@ static uint64_t raise_files(void) {
     return limit.rlim_cur;
 }
 
-/* ------------------------------------------------------------------------------------------------------- signals ---- */
+/* --------------------------------------------------------------------------------------------------- signals ---- */
 
-/* TERM and INT are read from a descriptor; blocked before the first thread starts, so that all inherit it. -1 on error. */
+/* TERM and INT are read from a descriptor; blocked before the first thread starts, so that all inherit it. -1 on
+ * error. */
 static int open_signals(void) {
     sigset_t set;
     sigemptyset(&set);
@@ -83,7 +84,7 @@ static int wait_for_news(int signals, const struct crew *crew) {
     return (fds[0].revents & POLLIN) != 0 ? read_signal(signals) : 0;
 }
 
-/* ----------------------------------------------------------------------------------------------------- start line ---- */
+/* ------------------------------------------------------------------------------------------------ start line ---- */
 
 static void say_addresses(const struct server *server, char *out, size_t room) {
     size_t len = 0;
@@ -111,7 +112,7 @@ static void say_start(const struct server *server) {
     }
 }
 
-/* ----------------------------------------------------------------------------------------------------------- life ---- */
+/* ------------------------------------------------------------------------------------------------------ life ---- */
 
 /* After the first signal: everything that was asked is answered. A second signal ends the process on the spot. */
 static void drain(struct server *server, struct crew *crew, int signals, const char *why) {

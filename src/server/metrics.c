@@ -1,5 +1,5 @@
-/* rm_metrics: Prometheus text format 0.0.4. Names follow OpenTelemetry where it has them (http.server.*); workers are summed,
- * because one series per worker and counter is what overloads a Prometheus. */
+/* rm_metrics: Prometheus text format 0.0.4. Names follow OpenTelemetry where it has them (http.server.*); workers
+ * are summed, because one series per worker and counter is what overloads a Prometheus. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -26,7 +26,8 @@ static void write_value(struct rm_exchange *x, const char *name, uint64_t value)
     write_line(x, "%s %llu\n", name, (unsigned long long)value);
 }
 
-static void write_labelled(struct rm_exchange *x, const char *name, const char *label, const char *text, uint64_t value) {
+static void write_labelled(struct rm_exchange *x, const char *name, const char *label, const char *text,
+                           uint64_t value) {
     write_line(x, "%s{%s=\"%s\"} %llu\n", name, label, text, (unsigned long long)value);
 }
 
@@ -37,15 +38,18 @@ struct metric {
     size_t offset;
 };
 
-#define FIGURE(name, field, help) { name, help, offsetof(struct worker_figures, field) }
-#define RING(name, field, help) { name, help, offsetof(struct ring_counters, field) }
+#define FIGURE(name, field, help) \
+    { name, help, offsetof(struct worker_figures, field) }
+#define RING(name, field, help) \
+    { name, help, offsetof(struct ring_counters, field) }
 
 static const struct metric figure_metrics[] = {
     FIGURE("http_server_connections_accepted_total", accepted, "Connections that were accepted."),
     FIGURE("http_server_connections_shed_total", shed, "Connections that got 503 because few slots were left."),
     FIGURE("http_server_connections_refused_total", refused, "Connections that were reset because no slot was left."),
     FIGURE("http_server_connections_dead_total", dead, "Connections that ended with an error."),
-    FIGURE("http_server_connections_lingered_total", lingered, "Connections that were closed while the client was still sending."),
+    FIGURE("http_server_connections_lingered_total", lingered,
+           "Connections that were closed while the client was still sending."),
     FIGURE("http_server_exchanges_parked_total", parked, "Handlers that waited for something."),
     { NULL, NULL, 0 },
 };
@@ -82,8 +86,8 @@ static void write_table(struct rm_exchange *x, const struct metric *table, const
 
 static void write_build(struct rm_exchange *x, const struct worker *worker) {
     write_family(x, "ringmain_build_info", "gauge", "What is running.");
-    write_line(x, "ringmain_build_info{version=\"%s\",backend=\"%s\",fallback=\"%s\"} 1\n", rm_version(), worker->report.backend,
-               worker->report.fallback ? "true" : "false");
+    write_line(x, "ringmain_build_info{version=\"%s\",backend=\"%s\",fallback=\"%s\"} 1\n", rm_version(),
+               worker->report.backend, worker->report.fallback ? "true" : "false");
     write_family(x, "process_start_time_seconds", "gauge", "Start of the process, in seconds since 1970.");
     write_value(x, "process_start_time_seconds", (uint64_t)worker->started_seconds);
 }
@@ -101,7 +105,8 @@ static void write_http(struct rm_exchange *x, const struct worker_figures *figur
     write_value(x, "shed_total", figures->responses[0]);
     write_family(x, "http_server_open_connections", "gauge", "Connections that are open now.");
     write_value(x, "http_server_open_connections", figures->accepted - figures->closed);
-    write_family(x, "http_server_timeouts_total", "counter", "Connections that ran into a timeout, by what was waited for.");
+    write_family(x, "http_server_timeouts_total", "counter",
+                 "Connections that ran into a timeout, by what was waited for.");
     for (size_t i = 0; i < sizeof timeouts / sizeof timeouts[0]; i++) {
         write_labelled(x, "http_server_timeouts_total", "waiting_for", timeouts[i], figures->timeouts[i]);
     }
@@ -121,7 +126,8 @@ static void write_batches(struct rm_exchange *x, const struct ring_counters *rin
     for (unsigned i = 0; i < RING_BATCH_BUCKETS; i++) {
         turns += ring->batches[i];
         if (i + 1 < RING_BATCH_BUCKETS) {
-            write_line(x, "ring_completions_per_turn_bucket{le=\"%u\"} %llu\n", (1u << i) - 1, (unsigned long long)turns);
+            write_line(x, "ring_completions_per_turn_bucket{le=\"%u\"} %llu\n", (1u << i) - 1,
+                       (unsigned long long)turns);
         }
     }
     write_labelled(x, "ring_completions_per_turn_bucket", "le", "+Inf", turns);

@@ -27,8 +27,10 @@ static void make_rows(struct plan *plan, const struct config *config, uint32_t c
     rows[PLAN_EXCHANGES] = row("exchanges", "a request, from its head to its answer; with its workspace",
                                plan->exchange_bytes + plan->workspace_bytes, exchanges);
     rows[PLAN_WAITS] = row("waits", "a timer that a parked request waits for", sizeof(struct wait), waits);
-    rows[PLAN_BLOCKS] = row("blocks", "output, from its writing to its send", BLOCK_BYTES, conns * BLOCKS_PER_CONN + BLOCKS_SHARED);
-    rows[PLAN_SEGMENTS] = row("segments", "a send of several blocks", sizeof(struct iovec) * RING_SEGMENTS_MAX, SEGMENTS_COUNT);
+    rows[PLAN_BLOCKS] = row("blocks", "output, from its writing to its send", BLOCK_BYTES,
+                            conns * BLOCKS_PER_CONN + BLOCKS_SHARED);
+    rows[PLAN_SEGMENTS] = row("segments", "a send of several blocks", sizeof(struct iovec) * RING_SEGMENTS_MAX,
+                              SEGMENTS_COUNT);
     rows[PLAN_CARRIES] = row("carries", "a connection with half a head", http_carry_bytes(&config->limits), conns);
     rows[PLAN_BODIES] = row("bodies", "a buffered body over 16K", (size_t)config->limits.body_bytes, bodies);
     rows[PLAN_TIMERS] = row("timers", "a deadline", sizeof(struct timer_entry), conns + waits + 1);
@@ -57,7 +59,8 @@ size_t plan_row_bytes(const struct plan *plan, enum plan_part part) {
 void *plan_carve(const struct plan *plan, struct slab *slab, struct pool pools[static PLAN_POOLS_COUNT]) {
     for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
         const struct plan_row *r = &plan->rows[i];
-        pool_init(&pools[i], r->name, slab_take(slab, plan_row_bytes(plan, (enum plan_part)i)), r->item_bytes, r->count);
+        pool_init(&pools[i], r->name, slab_take(slab, plan_row_bytes(plan, (enum plan_part)i)), r->item_bytes,
+                  r->count);
     }
     return slab_take(slab, plan_row_bytes(plan, PLAN_TIMERS));
 }
@@ -71,11 +74,12 @@ void plan_print(const struct plan *plan, FILE *out) {
     fprintf(out, "%-12s %11s %9s %13s  %s\n", "pool", "bytes each", "count", "bytes", "who holds one");
     for (unsigned i = 0; i < PLAN_PARTS_COUNT; i++) {
         const struct plan_row *r = &plan->rows[i];
-        fprintf(out, "%-12s %11zu %9u %13zu  %s\n", r->name, r->item_bytes, r->count, plan_row_bytes(plan, (enum plan_part)i),
-                r->holder);
+        fprintf(out, "%-12s %11zu %9u %13zu  %s\n", r->name, r->item_bytes, r->count,
+                plan_row_bytes(plan, (enum plan_part)i), r->holder);
     }
     size_t worker = plan->slab_bytes + plan->ring_bytes + PLAN_STACK_BYTES;
-    fprintf(out, "\n%-22s %13zu  %.1f MiB, one mapping, sealed at start\n", "slab", plan->slab_bytes, mib(plan->slab_bytes));
+    fprintf(out, "\n%-22s %13zu  %.1f MiB, one mapping, sealed at start\n", "slab", plan->slab_bytes,
+            mib(plan->slab_bytes));
     fprintf(out, "%-22s %13zu  %.1f MiB\n", "ring", plan->ring_bytes, mib(plan->ring_bytes));
     fprintf(out, "%-22s %13d  %.1f MiB\n", "stack", PLAN_STACK_BYTES, mib(PLAN_STACK_BYTES));
     fprintf(out, "%-22s %13zu  %.1f MiB\n", "one worker", worker, mib(worker));

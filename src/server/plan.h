@@ -1,6 +1,6 @@
-/* The memory plan: every pool of a worker is computed from the configuration before anything is mapped, can be printed
- * (--plan), and becomes one slab per worker that is sealed when all is carved. What is planned for the worst case is virtual:
- * a page costs memory when it is first touched, and pools hand out what was used last.
+/* The memory plan: every pool of a worker is computed from the configuration before anything is mapped, can be
+ * printed (--plan), and becomes one slab per worker that is sealed when all is carved. What is planned for the
+ * worst case is virtual: a page costs memory when it is first touched, and pools hand out what was used last.
  * Depends on: mem, http.h, config.h. */
 #ifndef RM_SERVER_PLAN_H
 #define RM_SERVER_PLAN_H
@@ -34,12 +34,12 @@ struct plan_row {
 struct plan {
     struct plan_row rows[PLAN_PARTS_COUNT];
     uint32_t workers;
-    uint32_t reserve;         /* of PLAN_CONNS: kept to answer 503 */
-    uint32_t exchange_bytes;  /* where the workspace starts in an item of PLAN_EXCHANGES */
+    uint32_t reserve;        /* of PLAN_CONNS: kept to answer 503 */
+    uint32_t exchange_bytes; /* where the workspace starts in an item of PLAN_EXCHANGES */
     uint32_t workspace_bytes;
-    uint32_t sockets_max;     /* of the ring: connections and listeners */
+    uint32_t sockets_max; /* of the ring: connections and listeners */
     size_t slab_bytes;
-    size_t ring_bytes;        /* what ring_open maps */
+    size_t ring_bytes; /* what ring_open maps */
 };
 
 enum { PLAN_STACK_BYTES = 1024 * 1024 }; /* of a worker thread */

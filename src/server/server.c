@@ -21,7 +21,8 @@ static int check_route(const struct rm_route *route, char *why) {
                               ? "a piece function goes with RM_BODY_STREAMED, and with nothing else"
                               : NULL;
     if (problem != NULL) {
-        snprintf(why, CONFIG_WHY_BYTES, "route %s %s: %s", route->method, route->path != NULL ? route->path : "?", problem);
+        snprintf(why, CONFIG_WHY_BYTES, "route %s %s: %s", route->method, route->path != NULL ? route->path : "?",
+                 problem);
         return EXIT_CONFIG;
     }
     return EXIT_FINE;

@@ -17,21 +17,22 @@ struct server {
     struct http_route *routes; /* with index: into app->routes */
     struct http_router *router;
     struct plan plan;
-    struct ring_config ring;                        /* helpers and world are set by the caller of server_open */
+    struct ring_config ring;                          /* helpers and world are set by the caller of server_open */
     struct ring_address addresses[CONFIG_LISTEN_MAX]; /* with the port that was found when 0 was asked for */
-    int sockets[CONFIG_LISTEN_MAX];                 /* a listening Unix socket that the workers share, or -1 */
-    struct worker *workers;                         /* config->workers of them */
-    bool draining;                                  /* set by server_drain, read by workers and handlers */
+    int sockets[CONFIG_LISTEN_MAX];                   /* a listening Unix socket that the workers share, or -1 */
+    struct worker *workers;                           /* config->workers of them */
+    bool draining;                                    /* set by server_drain, read by workers and handlers */
 };
 
-/* Compiles the routes and makes the plan; the workers are allocated, not opened. Keeps `config` and `app`. EXIT_FINE, or
- * EXIT_CONFIG with `why`. */
-[[gnu::warn_unused_result]] int server_open(struct server *server, const struct config *config, const struct rm_app *app,
-                                            char why[static CONFIG_WHY_BYTES]);
+/* Compiles the routes and makes the plan; the workers are allocated, not opened. Keeps `config` and `app`.
+ * EXIT_FINE, or EXIT_CONFIG with `why`. */
+[[gnu::warn_unused_result]] int server_open(struct server *server, const struct config *config,
+                                            const struct rm_app *app, char why[static CONFIG_WHY_BYTES]);
 
 void server_release(struct server *server);
 
-/* From any thread: every worker that is open (`workers_open` of them, from 0) stops accepting and ends when all is answered. */
+/* From any thread: every worker that is open (`workers_open` of them, from 0) stops accepting and ends when all is
+ * answered. */
 void server_drain(struct server *server, uint32_t workers_open);
 
 static inline bool server_draining(const struct server *server) {

@@ -14,10 +14,10 @@
 static int unavailable(const struct ring_address *address, const char *what, char *why) {
     char text[RING_ADDRESS_BYTES];
     int error = errno;
-    const char *advice = error == EADDRINUSE   ? "; another process listens there, choose another --listen"
-                         : error == EACCES     ? "; ports below 1024 need CAP_NET_BIND_SERVICE"
+    const char *advice = error == EADDRINUSE      ? "; another process listens there, choose another --listen"
+                         : error == EACCES        ? "; ports below 1024 need CAP_NET_BIND_SERVICE"
                          : error == EADDRNOTAVAIL ? "; this machine has no such address"
-                                               : "";
+                                                  : "";
     snprintf(why, CONFIG_WHY_BYTES, "cannot listen on %s: %s%s%s%s", ring_address_text(address, text), what,
              *what != '\0' ? ": " : "", strerror(error), advice);
     return EXIT_UNAVAILABLE;
@@ -37,8 +37,8 @@ static int bind_socket(const struct ring_address *address, int option) {
         return -1;
     }
     int on = 1;
-    if (setsockopt(fd, SOL_SOCKET, option, &on, sizeof on) != 0
-        || bind(fd, (const struct sockaddr *)&address->storage, address->len) != 0) {
+    if (setsockopt(fd, SOL_SOCKET, option, &on, sizeof on) != 0 ||
+        bind(fd, (const struct sockaddr *)&address->storage, address->len) != 0) {
         int error = errno;
         close(fd);
         errno = error;

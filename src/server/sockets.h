@@ -1,15 +1,15 @@
-/* What must be known of the addresses before workers listen on them: is one free, which port was meant by 0, who has the
- * Unix socket. Plain system calls on the main thread, before any worker starts.
+/* What must be known of the addresses before workers listen on them: is one free, which port was meant by 0, who
+ * has the Unix socket. Plain system calls on the main thread, before any worker starts.
  * Depends on: server.h, ring.h (addresses). */
 #ifndef RM_SERVER_SOCKETS_H
 #define RM_SERVER_SOCKETS_H
 
 #include "server/server.h"
 
-/* Prepares all addresses of the server. With SO_REUSEPORT a second process of the same user could listen on the same port
- * and take a share of its clients, so each TCP address is bound once without it, to see that nobody is there. Unix sockets are
- * made here (a stale one is removed) and shared by the workers. `held` keeps the ports found for 0 taken until
- * sockets_release_held. EXIT_FINE or EXIT_UNAVAILABLE with `why`. */
+/* Prepares all addresses of the server. With SO_REUSEPORT a second process of the same user could listen on the
+ * same port and take a share of its clients, so each TCP address is bound once without it, to see that nobody is
+ * there. Unix sockets are made here (a stale one is removed) and shared by the workers. `held` keeps the ports
+ * found for 0 taken until sockets_release_held. EXIT_FINE or EXIT_UNAVAILABLE with `why`. */
 struct sockets_held {
     int fds[CONFIG_LISTEN_MAX];
     uint32_t count;

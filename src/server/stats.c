@@ -11,8 +11,10 @@ struct entry {
     size_t offset;
 };
 
-#define FIGURE(name) { #name, offsetof(struct worker_figures, name) }
-#define RING(name) { #name, offsetof(struct ring_counters, name) }
+#define FIGURE(name) \
+    { #name, offsetof(struct worker_figures, name) }
+#define RING(name) \
+    { #name, offsetof(struct ring_counters, name) }
 
 static const struct entry connection_entries[] = {
     FIGURE(accepted), FIGURE(closed), FIGURE(shed), FIGURE(refused), FIGURE(dead), FIGURE(lingered), { NULL, 0 },
@@ -21,10 +23,11 @@ static const struct entry exchange_entries[] = {
     FIGURE(parked), FIGURE(resumed), FIGURE(head_copies), FIGURE(carries_used), { NULL, 0 },
 };
 static const struct entry ring_entries[] = {
-    RING(turns), RING(sqes), RING(completions), RING(accepted), RING(connected), RING(closed), RING(receives),
-    RING(received_bytes), RING(sends), RING(sent_bytes), RING(short_sends), RING(no_buffers), RING(buffers_grown),
-    RING(rearms_receive), RING(rearms_no_buffers), RING(rearms_overflow), RING(rearms_accept), RING(accept_errors),
-    RING(accept_pauses), RING(stale), RING(overflows), RING(submit_stalls), RING(kept_bytes), RING(wakes), RING(jobs),
+    RING(turns),           RING(sqes),          RING(completions),    RING(accepted),       RING(connected),
+    RING(closed),          RING(receives),      RING(received_bytes), RING(sends),          RING(sent_bytes),
+    RING(short_sends),     RING(no_buffers),    RING(buffers_grown),  RING(rearms_receive), RING(rearms_no_buffers),
+    RING(rearms_overflow), RING(rearms_accept), RING(accept_errors),  RING(accept_pauses),  RING(stale),
+    RING(overflows),       RING(submit_stalls), RING(kept_bytes),     RING(wakes),          RING(jobs),
     { NULL, 0 },
 };
 
@@ -92,7 +95,8 @@ static void write_ring(struct rm_exchange *x, const struct ring_counters *ring) 
     rm_json_close(x);
 }
 
-static void write_pools(struct rm_exchange *x, const struct plan *plan, uint32_t workers, const struct worker_figures *figures) {
+static void write_pools(struct rm_exchange *x, const struct plan *plan, uint32_t workers,
+                        const struct worker_figures *figures) {
     rm_json_object(x, "pools");
     for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
         rm_json_object(x, plan->rows[i].name);
@@ -107,8 +111,8 @@ static void write_pools(struct rm_exchange *x, const struct plan *plan, uint32_t
 }
 
 /* One worker, or the sum of `workers`. */
-static void write_figures(struct rm_exchange *x, const struct plan *plan, uint32_t workers, const struct worker_figures *figures,
-                          const struct ring_counters *ring) {
+static void write_figures(struct rm_exchange *x, const struct plan *plan, uint32_t workers,
+                          const struct worker_figures *figures, const struct ring_counters *ring) {
     write_count(x, "requests", figures->requests);
     write_responses(x, figures);
     write_calls(x, figures, ring);

@@ -1,5 +1,6 @@
-/* A stream: one connected socket as the server sees it. What is to be sent is collected in a chain; at the end of the turn
- * every dirty stream gets one send for all it has collected. One send is in flight per socket, the next fills meanwhile.
+/* A stream: one connected socket as the server sees it. What is to be sent is collected in a chain; at the end of
+ * the turn every dirty stream gets one send for all it has collected. One send is in flight per socket, the next
+ * fills meanwhile.
  *
  *     out (filling) --flush--> flight (in the kernel's hands) --SENT--> blocks back to their pool
  *
@@ -19,10 +20,11 @@ struct streams {
     struct ring *ring;
     struct pool *segments; /* items: struct iovec[RING_SEGMENTS_MAX], for sends of more than one segment */
     struct pool *blocks;
-    struct link dirty;     /* streams with something to send and no send in flight */
+    struct link dirty; /* streams with something to send and no send in flight */
 };
 
-/* Invariant: send_bytes <= flight.bytes; send_bytes == 0 <=> no send is in flight => segments == NULL; dirty => not closed. */
+/* Invariant: send_bytes <= flight.bytes; send_bytes == 0 <=> no send is in flight => segments == NULL; dirty =>
+ * not closed. */
 struct stream {
     struct streams *set;
     struct ring_id id;

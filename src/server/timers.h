@@ -1,8 +1,9 @@
 /* One heap of deadlines per worker: intrusive, 4-ary. The ring only ever knows the nearest one.
  *
- * Deadlines of connections move with every request. They are re-armed lazily: activity only stores a new deadline with the
- * connection, the timer stays where it is, and when it is due its owner looks whether the deadline has passed or arms it
- * again. They are rounded up to a coarse grid, so that thousands of idle connections wake a worker at most twice a second.
+ * Deadlines of connections move with every request. They are re-armed lazily: activity only stores a new deadline
+ * with the connection, the timer stays where it is, and when it is due its owner looks whether the deadline has
+ * passed or arms it again. They are rounded up to a coarse grid, so that thousands of idle connections wake a
+ * worker at most twice a second.
  *
  * Depends on: mem/assert.h. One thread. */
 #ifndef RM_SERVER_TIMERS_H

@@ -6,7 +6,7 @@
 #include "mem/assert.h"
 #include "server/exchange.h"
 
-/* --------------------------------------------------------------------------------------------------------- start ---- */
+/* ----------------------------------------------------------------------------------------------------- start ---- */
 
 static int open_ring(struct worker *worker, char *why) {
     int32_t result = ring_open(&worker->server->ring, &worker->ring, &worker->report);
@@ -68,7 +68,8 @@ static void init_http(struct worker *worker) {
 static int open_slab(struct worker *worker, char *why) {
     const struct plan *plan = &worker->server->plan;
     if (!slab_map(&worker->slab, plan->slab_bytes)) {
-        snprintf(why, CONFIG_WHY_BYTES, "cannot map the %zu bytes of a worker's plan: %m; lower --max-connections", plan->slab_bytes);
+        snprintf(why, CONFIG_WHY_BYTES, "cannot map the %zu bytes of a worker's plan: %m; lower --max-connections",
+                 plan->slab_bytes);
         return EXIT_CONFIG;
     }
     void *timers = plan_carve(plan, &worker->slab, worker->pools);
@@ -116,7 +117,7 @@ void worker_release(struct worker *worker) {
     }
 }
 
-/* ----------------------------------------------------------------------------------------------------- accepting ---- */
+/* ------------------------------------------------------------------------------------------------- accepting ---- */
 
 void worker_pace_accept(struct worker *worker) {
     uint32_t left = worker->pools[PLAN_CONNS].free_count;
@@ -159,7 +160,7 @@ bool worker_done(const struct worker *worker) {
     return worker->life == WORKER_DRAINING && (worker->drain_over || (list_empty(&worker->open) && !listening(worker)));
 }
 
-/* --------------------------------------------------------------------------------------------------------- turns ---- */
+/* ----------------------------------------------------------------------------------------------------- turns ---- */
 
 static struct conn_state *conn_of(const struct ring_event *event) {
     struct owner *owner = event->user;

@@ -1,5 +1,6 @@
-/* A worker: one thread's whole server. It owns a ring, listeners, pools and counters; nothing on its path is shared, and no
- * two workers share a cache line. The same code runs on any backend: a thread of a server, the simulator, a bench.
+/* A worker: one thread's whole server. It owns a ring, listeners, pools and counters; nothing on its path is
+ * shared, and no two workers share a cache line. The same code runs on any backend: a thread of a server, the
+ * simulator, a bench.
  *
  *     worker_open(); while (worker_turn() == 0 && !worker_done()) {}; worker_release();
  *
@@ -24,18 +25,18 @@ struct listener {
     bool open; /* until its RING_CLOSED */
 };
 
-/* What a worker says about itself, apart from its ring's counters. Written by the worker with counter_add and counter_set, read
- * by any with counter_read. */
+/* What a worker says about itself, apart from its ring's counters. Written by the worker with counter_add and
+ * counter_set, read by any with counter_read. */
 struct worker_figures {
     /* counted as it happens */
-    uint64_t accepted;    /* connections */
-    uint64_t closed;      /* connections */
-    uint64_t shed;        /* connections that got 503: few slots were left */
-    uint64_t refused;     /* connections that were reset: no slot was left */
-    uint64_t dead;        /* connections that ended with an error */
-    uint64_t timeouts[4]; /* connections by enum http_phase: idle, head, body; [3]: a send that the client did not take */
-    uint64_t lingered;    /* connections that were closed the slow way */
-    uint64_t parked;      /* exchanges, each time */
+    uint64_t accepted; /* connections */
+    uint64_t closed;   /* connections */
+    uint64_t shed;     /* connections that got 503: few slots were left */
+    uint64_t refused;  /* connections that were reset: no slot was left */
+    uint64_t dead;     /* connections that ended with an error */
+    uint64_t timeouts[4]; /* connections by enum http_phase: idle, head, body; [3]: a send that is not taken */
+    uint64_t lingered; /* connections that were closed the slow way */
+    uint64_t parked;   /* exchanges, each time */
     uint64_t resumed;
     /* copied from their owners at the end of each turn */
     uint64_t requests;
@@ -71,7 +72,7 @@ struct worker {
     uint32_t listener_count;
     struct listener listeners[CONFIG_LISTEN_MAX];
     struct timer drain_timer;
-    bool drain_over; /* the drain's time is up */
+    bool drain_over;     /* the drain's time is up */
     uint64_t mistake_ns; /* when a mistake of the application was logged last */
     struct slab slab;
     struct ring_report report;
@@ -79,8 +80,8 @@ struct worker {
 
 _Static_assert(sizeof(struct worker) % WORKER_ALIGN == 0, "no two workers share a cache line");
 
-/* Maps the slab, opens the ring for the calling thread, listens. EXIT_FINE, or an exit code with `why` (CONFIG_WHY_BYTES);
- * then nothing is left open. */
+/* Maps the slab, opens the ring for the calling thread, listens. EXIT_FINE, or an exit code with `why`
+ * (CONFIG_WHY_BYTES); then nothing is left open. */
 [[gnu::warn_unused_result]] int worker_open(struct worker *worker, struct server *server, uint32_t index, char *why);
 
 /* One turn: waits, handles all events, runs timers, sends. 0, or what ring_wait says when the ring is broken. */
