@@ -21,7 +21,8 @@ struct good_row {
 static const struct good_row good_rows[] = {
     { "plain", GET HOST "\r\n", "GET 1 / keep [Host=a]" },
     { "next request behind it", GET HOST "\r\n|GET / HTTP/1.1\r\n", "GET 1 / keep [Host=a]" },
-    { "body behind it", "POST / HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n|hi", "POST 1 / keep length=2 [Host=a][Content-Length=2]" },
+    { "body behind it", "POST / HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n|hi",
+      "POST 1 / keep length=2 [Host=a][Content-Length=2]" },
     /* RFC 9110 §9.1: methods */
     { "HEAD", "HEAD / HTTP/1.1\r\n" HOST "\r\n", "HEAD 1 / keep [Host=a]" },
     { "PUT", "PUT /x HTTP/1.1\r\n" HOST "\r\n", "PUT 1 /x keep [Host=a]" },
@@ -30,13 +31,15 @@ static const struct good_row good_rows[] = {
     { "TRACE", "TRACE /x HTTP/1.1\r\n" HOST "\r\n", "TRACE 1 /x keep [Host=a]" },
     { "unknown method", "BREW /pot HTTP/1.1\r\n" HOST "\r\n", "BREW? 1 /pot keep [Host=a]" },
     { "methods have case", "get / HTTP/1.1\r\n" HOST "\r\n", "get? 1 / keep [Host=a]" },
-    { "method of odd tokens", "!#$%&'*+-.^_`|~09azAZ / HTTP/1.1\r\n" HOST "\r\n", "!#$%&'*+-.^_`|~09azAZ? 1 / keep [Host=a]" },
+    { "method of odd tokens", "!#$%&'*+-.^_`|~09azAZ / HTTP/1.1\r\n" HOST "\r\n",
+      "!#$%&'*+-.^_`|~09azAZ? 1 / keep [Host=a]" },
     { "method of one letter", "G / HTTP/1.1\r\n" HOST "\r\n", "G? 1 / keep [Host=a]" },
     /* RFC 9112 §3.2.1: origin-form */
     { "path and query", "GET /a/b?c=d&e HTTP/1.1\r\n" HOST "\r\n", "GET 1 /a/b ?c=d&e keep [Host=a]" },
     { "empty query", "GET /a? HTTP/1.1\r\n" HOST "\r\n", "GET 1 /a keep [Host=a]" },
     { "'?' in the query", "GET /a?b?c?? HTTP/1.1\r\n" HOST "\r\n", "GET 1 /a ?b?c?? keep [Host=a]" },
-    { "long path", "GET /0123456789012345678901234567890123456789012345678901234567890123456789?x HTTP/1.1\r\n" HOST "\r\n",
+    { "long path", "GET /0123456789012345678901234567890123456789012345678901234567890123456789?x HTTP/1.1\r\n"
+      HOST "\r\n",
       "GET 1 /0123456789012345678901234567890123456789012345678901234567890123456789 ?x keep [Host=a]" },
     { "all of a target", "GET /!$%&'()*+,-./:;<=>@[]^_`{|}~\"\\ HTTP/1.1\r\n" HOST "\r\n",
       "GET 1 /!$%&'()*+,-./:;<=>@[]^_`{|}~\"\\ keep [Host=a]" },
@@ -60,8 +63,10 @@ static const struct good_row good_rows[] = {
     { "keep-alive", GET HOST "Connection: keep-alive\r\n\r\n", "GET 1 / keep [Host=a][Connection=keep-alive]" },
     { "close has no case", GET HOST "cOnNeCtIoN: cLoSe\r\n\r\n", "GET 1 / close [Host=a][cOnNeCtIoN=cLoSe]" },
     { "1.0 keep-alive", "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "GET 0 / keep [Connection=Keep-Alive]" },
-    { "1.0 both", "GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", "GET 0 / close [Connection=keep-alive, close]" },
-    { "close wins in a list", GET HOST "Connection: keep-alive, close\r\n\r\n", "GET 1 / close [Host=a][Connection=keep-alive, close]" },
+    { "1.0 both", "GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+      "GET 0 / close [Connection=keep-alive, close]" },
+    { "close wins in a list", GET HOST "Connection: keep-alive, close\r\n\r\n",
+      "GET 1 / close [Host=a][Connection=keep-alive, close]" },
     { "close wins over a later field", GET HOST "Connection: close\r\nConnection: keep-alive\r\n\r\n",
       "GET 1 / close [Host=a][Connection=close][Connection=keep-alive]" },
     { "close among others", GET HOST "Connection: x-y ,\tclose\t,, upgrade\r\n\r\n",
@@ -75,10 +80,12 @@ static const struct good_row good_rows[] = {
     { "empty value", GET HOST "X:\r\nY: \t\r\n\r\n", "GET 1 / keep [Host=a][X=][Y=]" },
     { "obs-text", GET HOST "X: \x80\xff\r\n\r\n", "GET 1 / keep [Host=a][X=\x80\xff]" },
     { "colons, quotes, tabs", GET HOST "X: a:b \"c\"\t,d\r\n\r\n", "GET 1 / keep [Host=a][X=a:b \"c\"\t,d]" },
-    { "name of odd tokens", GET HOST "!#$%&'*+-.^_`|~09azAZ: x\r\n\r\n", "GET 1 / keep [Host=a][!#$%&'*+-.^_`|~09azAZ=x]" },
+    { "name of odd tokens", GET HOST "!#$%&'*+-.^_`|~09azAZ: x\r\n\r\n",
+      "GET 1 / keep [Host=a][!#$%&'*+-.^_`|~09azAZ=x]" },
     { "long value", GET HOST "X: 0123456789012345678901234567890123456789012345678901234567890123456789012345\r\n\r\n",
       "GET 1 / keep [Host=a][X=0123456789012345678901234567890123456789012345678901234567890123456789012345]" },
-    { "names that are nearly known", GET HOST "Hos: 1\r\nHost-: 1\r\nExpecx: 1\r\nConnectiox: close\r\nContent-Lengtx: 1\r\n"
+    { "names that are nearly known",
+      GET HOST "Hos: 1\r\nHost-: 1\r\nExpecx: 1\r\nConnectiox: close\r\nContent-Lengtx: 1\r\n"
       "Transfer-Encodinx: 1\r\nXost: 1\r\nXontent-Length: z\r\nXransfer-Encoding: z\r\n\r\n",
       "GET 1 / keep [Host=a][Hos=1][Host-=1][Expecx=1][Connectiox=close][Content-Lengtx=1][Transfer-Encodinx=1][Xost=1]"
       "[Xontent-Length=z][Xransfer-Encoding=z]" },
@@ -89,8 +96,10 @@ static const struct good_row good_rows[] = {
     { "Host IPv6", GET "Host: [2001:db8::1]:80\r\n\r\n", "GET 1 / keep [Host=[2001:db8::1]:80]" },
     { "Host is not that of the target", "GET http://b/ HTTP/1.1\r\n" HOST "\r\n", "GET 1 / keep [Host=a]" },
     /* RFC 9112 §6: framing */
-    { "length", "POST / HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n", "POST 1 / keep length=10 [Host=a][Content-Length=10]" },
-    { "length 0", "POST / HTTP/1.1\r\n" HOST "CONTENT-LENGTH:0\r\n\r\n", "POST 1 / keep length=0 [Host=a][CONTENT-LENGTH=0]" },
+    { "length", "POST / HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n",
+      "POST 1 / keep length=10 [Host=a][Content-Length=10]" },
+    { "length 0", "POST / HTTP/1.1\r\n" HOST "CONTENT-LENGTH:0\r\n\r\n",
+      "POST 1 / keep length=0 [Host=a][CONTENT-LENGTH=0]" },
     { "length with zeros", "POST / HTTP/1.1\r\n" HOST "Content-Length: 0010\r\n\r\n",
       "POST 1 / keep length=10 [Host=a][Content-Length=0010]" },
     { "greatest length", "POST / HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551615\r\n\r\n",
@@ -447,8 +456,10 @@ static void test_slow_line(void **state) {
 static void test_random_cuts(void **state) {
     (void)state;
     static const char *const pieces[] = {
-        "GET ", "HEAD ", "POST ", "/", "/a?b", " HTTP/1.1\r\n", " HTTP/1.0\r\n", " HTTP/2.0\r\n", "Host: a\r\n", "X: y\r\n",
-        "\r\n", "\r", "\n", " ", "\t", ":", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "Connection: close\r\n",
+        "GET ", "HEAD ", "POST ", "/", "/a?b", " HTTP/1.1\r\n", " HTTP/1.0\r\n", " HTTP/2.0\r\n", "Host: a\r\n",
+            "X: y\r\n",
+        "\r\n", "\r", "\n", " ", "\t", ":", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n",
+            "Connection: close\r\n",
         "Expect: x\r\n", "\x01", "\x80", "aaaaaaaaaaaaaaaaaaaa", "http://h", "*", "GET / HTTP/1.1\r\nHost: h\r\n",
         "GET / HTTP/1.1\r\nHost: h\r\n", "A-Name-That-Is-Long: and a value that is longer than that\r\n",
     };

@@ -130,7 +130,6 @@ static bool take_slot(struct http_exchange *x) {
     struct pool *bodies = x->shared->bodies;
     char *slot = bodies != NULL ? pool_take(bodies) : NULL;
     if (slot == NULL) {
-        x->shared->responses[0]++;
         http_response_fail(x, 503);
         x->body = span_of(NULL, 0);
         return false;

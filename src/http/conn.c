@@ -90,7 +90,6 @@ static void shed(struct http_conn *conn) {
     x->request.method = HTTP_METHOD_UNKNOWN;
     x->request.version_minor = 1;
     conn->shared->requests++;
-    conn->shared->responses[0]++;
     exchange_enqueue(x);
     exchange_refuse(x, 503);
 }

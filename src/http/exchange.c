@@ -130,7 +130,6 @@ static void withdraw(struct http_exchange *x) {
     const char *from;
     char *to;
     if (!chain_cut(x->out, x->start, &x->own, &from, &to)) {
-        x->shared->responses[0]++;
         http_response_fail(x, 503);
         return;
     }

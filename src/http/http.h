@@ -129,7 +129,7 @@ struct http_shared {
     bool draining;           /* set by the caller: every response from now on says Connection: close */
     /* counters, single writer: */
     uint64_t requests;       /* heads that were answered, errors included */
-    uint64_t responses[6];   /* by status class; [0]: those of class 5 that are 503 because a pool was empty */
+    uint64_t responses[6];   /* by status class; [0]: those of class 5 that failed with 503: shed */
     uint64_t head_copies;    /* heads copied to a workspace */
     uint64_t carries_used;   /* incomplete tails that were copied */
 };

@@ -76,10 +76,7 @@ void http_response_fail(struct http_exchange *x, int status) {
 
 /* No block for the response: it becomes 503. */
 static void starve(struct http_exchange *x) {
-    if (!x->failed) {
-        x->shared->responses[0]++;
-        http_response_fail(x, 503);
-    }
+    http_response_fail(x, 503);
 }
 
 /* Straight to the connection when nothing can come between, else to a chain that waits for its turn. */
@@ -356,7 +353,7 @@ void response_allow(struct http_exchange *x, uint32_t allow) {
     http_response_field(x, SPAN("Allow"), span_of(list, (size_t)(p - list)));
 }
 
-/* What a failed response becomes: "404 Not Found" as text. */
+/* What a failed response becomes: "Not Found" as text. */
 static void write_failure(struct http_exchange *x) {
     int status = x->status;
     x->failed = false;
@@ -391,6 +388,7 @@ void response_complete(struct http_exchange *x) {
         patch_length(x);
     }
     if (x->failed) {
+        x->shared->responses[0] += x->status == 503 ? 1 : 0;
         write_failure(x);
     }
     if (x->failed) { /* there is not even a block for that */

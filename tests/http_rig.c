@@ -1,0 +1,447 @@
+#include "http_rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "http/http_priv.h"
+
+const struct rig_sizes rig_plenty = { 128, 4, 512, 4, { 8192, 16384, 100, 64, 1 << 20 } };
+
+#define ROUTE(method, path, body, index) { { method, sizeof(method) - 1 }, { path, sizeof(path) - 1 }, body, index }
+
+static const struct http_route routes[RIG_ROUTES_COUNT] = {
+    ROUTE("GET", "/", HTTP_BODY_NONE, RIG_HELLO),
+    ROUTE("GET", "/ok", HTTP_BODY_NONE, RIG_OK),
+    ROUTE("GET", "/p/{a}/{b}", HTTP_BODY_NONE, RIG_PARAMS),
+    ROUTE("POST", "/echo", HTTP_BODY_BUFFERED, RIG_ECHO),
+    ROUTE("POST", "/count", HTTP_BODY_STREAMED, RIG_COUNT),
+    ROUTE("PUT", "/drop", HTTP_BODY_NONE, RIG_DROP),
+    ROUTE("GET", "/park/{n}", HTTP_BODY_NONE, RIG_PARK),
+    ROUTE("POST", "/park", HTTP_BODY_BUFFERED, RIG_PARK_BODY),
+    ROUTE("GET", "/begin/{n}", HTTP_BODY_NONE, RIG_BEGIN),
+    ROUTE("GET", "/begin-park/{n}", HTTP_BODY_NONE, RIG_BEGIN_PARK),
+    ROUTE("POST", "/refuse", HTTP_BODY_STREAMED, RIG_REFUSE),
+    ROUTE("POST", "/early", HTTP_BODY_STREAMED, RIG_ANSWER_EARLY),
+    ROUTE("GET", "/fail", HTTP_BODY_NONE, RIG_FAIL),
+    ROUTE("GET", "/nothing", HTTP_BODY_NONE, RIG_NOTHING),
+};
+
+/* The user part of an exchange. */
+struct rig_exchange {
+    struct http_exchange http;
+    uint32_t sum;
+    uint64_t resumed;
+};
+
+static struct rig_exchange *mine(struct http_exchange *x) {
+    return (struct rig_exchange *)(void *)x;
+}
+
+static void *take_memory(size_t bytes) {
+    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (memory == NULL) {
+        abort();
+    }
+    return memory;
+}
+
+static void open_pool(struct pool *pool, void **memory, const char *name, size_t item_bytes, uint32_t count) {
+    *memory = take_memory(pool_bytes(item_bytes, count) + 64);
+    pool_init(pool, name, *memory, item_bytes, count);
+}
+
+void rig_open(struct rig *rig, const struct rig_sizes *sizes) {
+    memset(rig, 0, sizeof *rig);
+    char why[128];
+    rig->router_memory = take_memory(http_router_bytes(RIG_ROUTES_COUNT));
+    rig->shared.router = http_router_init(rig->router_memory, routes, RIG_ROUTES_COUNT, why, sizeof why);
+    if (rig->shared.router == NULL) {
+        fprintf(stderr, "%s\n", why);
+        abort();
+    }
+    rig->shared.limits = sizes->limits;
+    rig->shared.exchange_bytes = (sizeof(struct rig_exchange) + 15) / 16 * 16;
+    rig->shared.workspace_bytes = http_workspace_bytes(&sizes->limits);
+    open_pool(&rig->exchanges, &rig->memory[0], "exchanges", rig->shared.exchange_bytes + rig->shared.workspace_bytes,
+              sizes->exchanges);
+    open_pool(&rig->carries, &rig->memory[1], "carries", http_carry_bytes(&sizes->limits), sizes->carries);
+    open_pool(&rig->blocks, &rig->memory[2], "blocks", BLOCK_BYTES, sizes->blocks);
+    open_pool(&rig->bodies, &rig->memory[3], "bodies", (size_t)sizes->limits.body_bytes, sizes->bodies);
+    rig->shared.exchanges = &rig->exchanges;
+    rig->shared.carries = &rig->carries;
+    rig->shared.blocks = &rig->blocks;
+    rig->shared.bodies = &rig->bodies;
+    http_date(784111777, rig->shared.date);
+    rig->guard = guard_open(HTTP_INPUT_BYTES_MAX);
+    rig->output = take_memory(RIG_OUTPUT_MAX);
+    rig_reset(rig);
+}
+
+void rig_close(struct rig *rig) {
+    guard_close(&rig->guard);
+    for (int i = 0; i < 4; i++) {
+        free(rig->memory[i]);
+    }
+    free(rig->router_memory);
+    free(rig->output);
+}
+
+void rig_reset(struct rig *rig) {
+    chain_init(&rig->out, &rig->blocks);
+    http_conn_init(&rig->conn, &rig->shared, &rig->out);
+    rig->parked_count = 0;
+    rig->full = rig->ended = false;
+    rig->output_len = 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------ handlers ---- */
+
+static void answer(struct http_exchange *x, const char *text) {
+    http_response_whole(x, 200, SPAN("text/plain"), span_text(text));
+}
+
+static struct span param(const struct http_exchange *x, const char *name) {
+    int i = http_route_param(x->route, span_text(name));
+    return i < 0 ? SPAN("?") : http_span(&x->request, x->request.params[i]);
+}
+
+static uint64_t number(struct span text) {
+    uint64_t value = 0;
+    return span_u64(text, &value) ? value : 0;
+}
+
+static void answer_params(struct http_exchange *x) {
+    char text[256];
+    struct span a = param(x, "a"), b = param(x, "b");
+    snprintf(text, sizeof text, "a=%.*s b=%.*s", (int)a.len, a.data, (int)b.len, b.data);
+    answer(x, text);
+}
+
+static void answer_count(struct http_exchange *x) {
+    char text[64];
+    snprintf(text, sizeof text, "%llu/%u", (unsigned long long)x->body_received, mine(x)->sum);
+    answer(x, text);
+}
+
+/* `n` bytes "0123456789012...", from the `from`-th on, in pieces and reservations of different lengths. */
+static void write_bytes(struct http_exchange *x, uint64_t from, uint64_t n) {
+    for (uint64_t i = from; i < n;) {
+        char piece[100];
+        uint32_t len = (uint32_t)(1 + i % sizeof piece);
+        len = len < n - i ? len : (uint32_t)(n - i);
+        char *out = i % 2 == 0 ? piece : http_response_reserve(x, len);
+        if (out == NULL) {
+            return;
+        }
+        for (uint32_t k = 0; k < len; k++) {
+            out[k] = (char)('0' + (i + k) % 10);
+        }
+        if (out == piece) {
+            http_response_write(x, span_of(piece, len));
+        } else {
+            http_response_commit(x, len);
+        }
+        i += len;
+    }
+}
+
+static void fail_midway(struct http_exchange *x) {
+    http_response_field(x, SPAN("X-Lost"), SPAN("1"));
+    http_response_begin(x, 200, SPAN("text/plain"));
+    write_bytes(x, 0, 5000);
+    http_response_fail(x, 500);
+    write_bytes(x, 0, 10);
+}
+
+static void park(struct rig *rig, struct http_exchange *x) {
+    if (rig->parked_count == RIG_PARKED_MAX) {
+        abort();
+    }
+    http_exchange_park(x);
+    rig->parked[rig->parked_count++] = x;
+}
+
+static void begin_and_park(struct rig *rig, struct http_exchange *x) {
+    http_response_begin(x, 200, SPAN("text/plain"));
+    write_bytes(x, 0, number(param(x, "n")) / 2);
+    park(rig, x);
+}
+
+static void run(struct rig *rig, struct http_exchange *x) {
+    rig->ready++;
+    switch ((enum rig_route)x->route->index) {
+    case RIG_HELLO: answer(x, "hello"); break;
+    case RIG_OK: answer(x, "ok"); break;
+    case RIG_PARAMS: answer_params(x); break;
+    case RIG_ECHO: http_response_whole(x, 200, SPAN("application/octet-stream"), x->body); break;
+    case RIG_DROP: mine(x)->sum = 0; answer_count(x); break;
+    case RIG_ANSWER_EARLY:
+    case RIG_REFUSE:
+    case RIG_COUNT: answer_count(x); break;
+    case RIG_PARK:
+    case RIG_PARK_BODY: park(rig, x); return;
+    case RIG_BEGIN:
+        http_response_begin(x, 200, SPAN("text/plain"));
+        write_bytes(x, 0, number(param(x, "n")));
+        break;
+    case RIG_BEGIN_PARK: begin_and_park(rig, x); return;
+    case RIG_FAIL: fail_midway(x); break;
+    case RIG_NOTHING: break;
+    case RIG_ROUTES_COUNT: abort();
+    }
+    http_exchange_finish(x);
+}
+
+static void go_on(struct http_exchange *x) {
+    struct http_request *request = &x->request;
+    char text[128];
+    struct span n = x->route->index == RIG_PARK_BODY ? SPAN("") : param(x, "n"), field = SPAN("-");
+    switch ((int)x->route->index) {
+    case RIG_PARK:
+        snprintf(text, sizeof text, "parked %.*s", (int)n.len, n.data);
+        answer(x, text);
+        break;
+    case RIG_PARK_BODY:
+        (void)http_request_field(request, SPAN("x"), &field);
+        http_response_begin(x, 200, SPAN("text/plain"));
+        http_response_write(x, http_span(request, request->path));
+        http_response_write(x, field);
+        http_response_write(x, x->body);
+        break;
+    default: /* RIG_BEGIN_PARK */
+        write_bytes(x, number(n) / 2, number(n));
+    }
+    http_exchange_finish(x);
+}
+
+static void piece_came(struct rig *rig, struct http_exchange *x, struct span piece) {
+    for (size_t i = 0; i < piece.len; i++) {
+        mine(x)->sum += (uint8_t)piece.data[i];
+    }
+    if (x->route->index == RIG_REFUSE) {
+        http_conn_refuse(&rig->conn, 400);
+    } else if (x->route->index == RIG_ANSWER_EARLY) {
+        answer(x, "early");
+        http_conn_refuse(&rig->conn, 400);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------------- feed ---- */
+
+static void next_events(struct rig *rig, struct span input) {
+    struct http_exchange *x = NULL, *streaming = NULL;
+    struct span piece;
+    rig->full = false;
+    for (;;) {
+        switch (http_conn_next(&rig->conn, &input, &x, &piece)) {
+        case HTTP_READY:
+            streaming = NULL;
+            run(rig, x);
+            break;
+        case HTTP_STREAM:
+            streaming = x;
+            mine(x)->sum = 0;
+            break;
+        case HTTP_PIECE: piece_came(rig, x, piece); break;
+        case HTTP_FULL: rig->full = true; return;
+        case HTTP_ENDED: rig->ended = true; return;
+        case HTTP_MORE:
+            if (input.len > 0 || (streaming != NULL && rig->conn.reading != streaming)) {
+                abort();
+            }
+            return;
+        }
+    }
+}
+
+void rig_feed(struct rig *rig, struct span bytes) {
+    char *copy = guard_copy(&rig->guard, bytes.data, bytes.len);
+    next_events(rig, span_of(copy, bytes.len));
+    memset(copy, '#', bytes.len); /* it may die now */
+}
+
+void rig_resume(struct rig *rig, uint32_t which) {
+    struct http_exchange *x = rig->parked[which];
+    rig->parked_count--;
+    memmove(&rig->parked[which], &rig->parked[which + 1], (rig->parked_count - which) * sizeof x);
+    go_on(x);
+    if (rig->full) {
+        next_events(rig, span_of(NULL, 0));
+    }
+}
+
+void rig_resume_all(struct rig *rig) {
+    while (rig->parked_count > 0) {
+        rig_resume(rig, 0);
+    }
+}
+
+void rig_feed_pieces(struct rig *rig, struct span bytes, size_t first, size_t step) {
+    size_t at = 0, len = first;
+    do {
+        struct span piece = span_first(span_from(bytes, at), len < HTTP_INPUT_BYTES_MAX ? len : HTTP_INPUT_BYTES_MAX);
+        rig_feed(rig, piece);
+        while (rig->full) {
+            rig_resume(rig, 0);
+        }
+        rig_take_output(rig);
+        at += piece.len;
+        len = step;
+    } while (at < bytes.len);
+}
+
+void rig_take_output(struct rig *rig) {
+    while (rig->out.bytes > 0) {
+        struct iovec iov[16];
+        size_t bytes;
+        uint32_t n = chain_iov(&rig->out, iov, 16, &bytes);
+        if (rig->output_len + bytes > RIG_OUTPUT_MAX) {
+            abort();
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            memcpy(rig->output + rig->output_len, iov[i].iov_base, iov[i].iov_len);
+            rig->output_len += iov[i].iov_len;
+        }
+        chain_consume(&rig->out, bytes);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------- summary ---- */
+
+static struct span line_of(struct span *rest) {
+    const char *end = rest->len > 1 ? memmem(rest->data, rest->len, "\r\n", 2) : NULL;
+    if (end == NULL) {
+        return span_of(NULL, 0);
+    }
+    struct span line = span_of(rest->data, (size_t)(end - rest->data));
+    *rest = span_from(*rest, line.len + 2);
+    return line;
+}
+
+static bool starts(struct span text, const char *with) {
+    return text.len >= strlen(with) && memcmp(text.data, with, strlen(with)) == 0;
+}
+
+static struct span trimmed(struct span text) {
+    while (text.len > 0 && text.data[0] == ' ') {
+        text = span_from(text, 1);
+    }
+    return text;
+}
+
+/* One response off *rest: its status, or 0 when it is none. *length: UINT64_MAX when there is no Content-Length. */
+static int head_of(struct span *rest, uint64_t *length) {
+    struct span line = line_of(rest);
+    *length = UINT64_MAX;
+    if (!starts(line, "HTTP/1.1 ") || line.len < 13) {
+        return 0;
+    }
+    int status = (int)number(span_of(line.data + 9, 3));
+    while ((line = line_of(rest)).len > 0) {
+        if (starts(line, "Content-Length:") && !span_u64(trimmed(span_from(line, 15)), length)) {
+            return 0;
+        }
+    }
+    return line.data == NULL ? 0 : status;
+}
+
+static size_t summarise(struct span rest, char *out, size_t room) {
+    size_t len = 0;
+    out[0] = '\0';
+    while (rest.len > 0) {
+        uint64_t length;
+        int status = head_of(&rest, &length);
+        if (status == 0) {
+            return len + (size_t)snprintf(out + len, room - len, "GARBAGE");
+        }
+        len += (size_t)snprintf(out + len, room - len, "%d", status);
+        bool without = length == UINT64_MAX || length == 0;
+        if (!without && (rest.len == 0 || starts(rest, "HTTP/1.1 "))) {
+            len += (size_t)snprintf(out + len, room - len, "(%llu)", (unsigned long long)length);
+        } else if (!without && rest.len < length) {
+            return len + (size_t)snprintf(out + len, room - len, " GARBAGE");
+        } else if (!without) {
+            struct span body = span_first(rest, (size_t)length);
+            rest = span_from(rest, (size_t)length);
+            if (status < 300) {
+                len += (size_t)snprintf(out + len, room - len, ":%.*s", (int)body.len, body.data);
+            }
+        }
+        len += (size_t)snprintf(out + len, room - len, " ");
+    }
+    return len;
+}
+
+const char *rig_summary(struct rig *rig) {
+    enum { ROOM = 256 * 1024 };
+    static char text[ROOM];
+    rig_take_output(rig);
+    size_t len = summarise(span_of(rig->output, rig->output_len), text, ROOM);
+    if (http_conn_done(&rig->conn)) {
+        snprintf(text + len, ROOM - len, "closed");
+    } else if (len > 0 && text[len - 1] == ' ') {
+        text[len - 1] = '\0';
+    }
+    return text;
+}
+
+/* ---------------------------------------------------------------------------------------------------- invariants ---- */
+
+void rig_release(struct rig *rig) {
+    http_conn_release(&rig->conn);
+    while (rig->parked_count > 0) {
+        rig->full = false;
+        rig_resume(rig, 0);
+    }
+    rig_take_output(rig);
+    chain_reset(&rig->out);
+}
+
+const char *rig_leak(const struct rig *rig) {
+    const struct pool *pools[] = { &rig->exchanges, &rig->carries, &rig->blocks, &rig->bodies };
+    for (int i = 0; i < 4; i++) {
+        if (pools[i]->free_count != pools[i]->count) {
+            return pools[i]->name;
+        }
+    }
+    return NULL;
+}
+
+const char *rig_insane(const struct rig *rig) {
+    const struct http_conn *conn = &rig->conn;
+    uint32_t count = 0, parked = 0;
+    const struct http_exchange *last = NULL;
+    for (const struct http_exchange *x = conn->first; x != NULL; x = x->next) {
+        count++;
+        last = x;
+        parked += x->parked ? 1 : 0;
+        if (x->conn != conn) {
+            return "an exchange of another connection";
+        }
+        if (x != conn->reading && !x->parked && !x->finished) {
+            return "an exchange that nobody works on";
+        }
+        if (!x->finished && !x->request.settled) {
+            return "an unfinished head that points into the input";
+        }
+        if (x->out == conn->out) {
+            return "a response that is not complete in the output";
+        }
+    }
+    if (count != conn->unfinished || last != conn->last || count > rig->shared.limits.pipeline + 1) {
+        return "a line that is not counted right";
+    }
+    if (conn->first != NULL && conn->first->finished) {
+        return "a finished exchange at the head of the line";
+    }
+    if (conn->reading != NULL && conn->reading != conn->last) {
+        return "a body is read that is not the last one's";
+    }
+    if (conn->carry == NULL && (conn->carry_len | conn->carry_start | conn->scanned) != 0) {
+        return "bytes in no carry";
+    }
+    if (conn->closing && conn->carry != NULL && rig->ended) {
+        return "a carry that nobody will read";
+    }
+    return parked == rig->parked_count ? NULL : "a parked exchange too few or too many";
+}

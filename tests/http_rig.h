@@ -1,0 +1,90 @@
+/* A connection without a socket: pools, routes with tiny handlers, input in pieces, output in one buffer. The unit tests of
+ * http and its fuzz target use it. Every input lies flush against a page that can't be read and is overwritten as soon as
+ * http_conn_next has said that it may die. */
+#ifndef RM_TESTS_HTTP_RIG_H
+#define RM_TESTS_HTTP_RIG_H
+
+#include "guard.h"
+#include "http/http.h"
+
+/* What the routes do; http_route.index. */
+enum rig_route {
+    RIG_HELLO,       /* GET /: "hello" */
+    RIG_OK,          /* GET /ok: "ok" */
+    RIG_PARAMS,      /* GET /p/{a}/{b}: "a=.. b=.." */
+    RIG_ECHO,        /* POST /echo, buffered: the body */
+    RIG_COUNT,       /* POST /count, streamed: the bytes that came, and their sum modulo 2^32 */
+    RIG_DROP,        /* PUT /drop: the bytes that were dropped */
+    RIG_PARK,        /* GET /park/{n}: parks; "parked n" when it is resumed */
+    RIG_PARK_BODY,   /* POST /park, buffered: parks; path, X field and body */
+    RIG_BEGIN,       /* GET /begin/{n}: n bytes, written piece by piece */
+    RIG_BEGIN_PARK,  /* GET /begin-park/{n}: as before, parks in the middle */
+    RIG_REFUSE,      /* POST /refuse, streamed: refuses the first piece */
+    RIG_ANSWER_EARLY, /* POST /early, streamed: answers at the first piece and refuses the rest */
+    RIG_FAIL,        /* GET /fail: fails with 500 in the middle */
+    RIG_NOTHING,     /* GET /nothing: finishes without a response */
+    RIG_ROUTES_COUNT,
+};
+
+enum { RIG_OUTPUT_MAX = 4 * 1024 * 1024, RIG_PARKED_MAX = 128 };
+
+/* How many of each there are; all of rig_plenty, or fewer. */
+struct rig_sizes {
+    uint32_t exchanges, carries, blocks, bodies;
+    struct http_limits limits;
+};
+
+extern const struct rig_sizes rig_plenty;
+
+struct rig {
+    struct pool exchanges, carries, blocks, bodies;
+    void *memory[4];
+    void *router_memory;
+    struct guard guard;
+    struct http_shared shared;
+    struct chain out;
+    struct http_conn conn;
+    struct http_exchange *parked[RIG_PARKED_MAX];
+    uint32_t parked_count;
+    bool full, ended;  /* what http_conn_next said last */
+    uint64_t ready;    /* handlers that ran */
+    char *output;      /* everything that came out, taken from `out` */
+    size_t output_len;
+};
+
+/* Allocates. Ends the program when it can't. */
+void rig_open(struct rig *rig, const struct rig_sizes *sizes);
+void rig_close(struct rig *rig);
+
+/* A new connection, no output; parked exchanges of the old one must be gone. */
+void rig_reset(struct rig *rig);
+
+/* Feeds the bytes as one input (at most HTTP_INPUT_BYTES_MAX) and runs what comes of it until MORE, FULL or ENDED. With FULL
+ * pending, parked exchanges must be resumed first. */
+void rig_feed(struct rig *rig, struct span bytes);
+
+/* All bytes, in pieces: the first of `first` bytes, then of `step` each. Resumes parked exchanges, oldest first, whenever the
+ * connection is full. */
+void rig_feed_pieces(struct rig *rig, struct span bytes, size_t first, size_t step);
+
+/* The parked exchange goes on and finishes; then the connection does, if it was full. */
+void rig_resume(struct rig *rig, uint32_t which);
+void rig_resume_all(struct rig *rig);
+
+/* Moves what has come out to rig->output. */
+void rig_take_output(struct rig *rig);
+
+/* The responses in the output, short: "200:hello 404 100 200:ok closed". Bodies of 2xx only; "closed" when nothing more will
+ * come; "GARBAGE" when it is no sequence of responses. A response to HEAD shows its length as "200(5)". */
+const char *rig_summary(struct rig *rig);
+
+/* Everything given back? NULL, or what is missing. Call after rig_close_conn. */
+const char *rig_leak(const struct rig *rig);
+
+/* http_conn_release, and the parked ones finish without a client. */
+void rig_release(struct rig *rig);
+
+/* Invariants that hold between calls: NULL, or the one that does not. */
+const char *rig_insane(const struct rig *rig);
+
+#endif
