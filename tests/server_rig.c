@@ -233,8 +233,10 @@ const char *rig_get(struct rig *rig, const char *target, int status) {
 }
 
 void assert_has(const char *text, const char *part) {
+    assert_non_null(text);
     if (strstr(text, part) == NULL) {
-        fail_msg("'%s' is not in:\n%s", part, text);
+        print_error("'%s' is not in:\n%s\n", part, text);
+        fail();
     }
 }
 
