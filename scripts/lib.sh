@@ -185,16 +185,17 @@ nearest() { # given word, list
         }'
 }
 
-# Configures a build folder if need be, again when its options changed, and compiles it.
+# Configures a build folder if need be, again when its options or the defaults in meson.build changed, and compiles it.
 build() { # folder, meson options
     folder=$1
     shift
     stamp=$folder/.options
-    if [ "$(cat "$stamp" 2> /dev/null)" != "$*" ] || [ ! -f "$folder/build.ninja" ]; then
+    options="$* $(cksum < "$here/meson.build")"
+    if [ "$(cat "$stamp" 2> /dev/null)" != "$options" ] || [ ! -f "$folder/build.ninja" ]; then
         rm -rf "$folder/meson-private" "$folder/meson-info" "$folder/build.ninja" "$stamp"
         mkdir -p "$folder"
         (cd "$here" && meson setup "$folder" "$@") > "$folder/setup.log" 2>&1 || { cat "$folder/setup.log" >&2; return 1; }
-        echo "$*" > "$stamp"
+        echo "$options" > "$stamp"
     fi
     ninja -C "$folder" > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
 }

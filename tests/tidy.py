@@ -19,7 +19,7 @@ ARROWS = {
     "src/http": {"mem"},
     "src/server": {"mem", "ring", "http"},
 }
-LINE_CHARS_MAX = 128  # of C; aim at 100 to 110
+LINE_CHARS_MAX = {"tests": 140}  # of C: rows of tables may be long; elsewhere 128. Aim at 100 to 110
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = {"src": 600, "include": 600, "examples": 600, "bench": 700, "tests": 700}
 
@@ -192,9 +192,10 @@ def rule_file_length(path, text):
 
 
 def rule_line_length(path, text):
+    most = LINE_CHARS_MAX.get(path.split("/")[0], 128)
     for number, line in enumerate(text.split("\n"), 1):
-        if len(line) > LINE_CHARS_MAX:
-            yield number, f"{len(line)} characters (at most {LINE_CHARS_MAX})"
+        if len(line) > most:
+            yield number, f"{len(line)} characters (at most {most})"
 
 
 def rule_typedef(path, text):
