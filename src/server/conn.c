@@ -4,7 +4,6 @@
 #include "server/exchange.h"
 #include "server/worker.h"
 
-static void pace(struct conn_state *conn);
 static void settle(struct conn_state *conn);
 
 /* The only place that changes the phase. */
@@ -260,6 +259,12 @@ void conn_resumed(struct conn_state *conn) {
 
 /* ---------------------------------------------------------------------------------------------------- output ---- */
 
+/* All is sent and nothing waited for that: the case of nearly every request. */
+static bool carefree(const struct conn_state *conn) {
+    return stream_pending(&conn->stream) == 0 && !conn->full && !conn->peer_ended && !conn->stream.metered &&
+           conn->phase == CONN_OPEN && conn->worker->life == WORKER_SERVING;
+}
+
 void conn_sent(struct conn_state *conn, int32_t result) {
     rm_assert(conn->phase == CONN_OPEN || conn->phase == CONN_FLUSH);
     if (result < 0) {
@@ -269,7 +274,12 @@ void conn_sent(struct conn_state *conn, int32_t result) {
     }
     conn->send_deadline_ns = 0; /* the client takes what it is sent */
     stream_sent(&conn->stream, result);
-    if (conn->phase == CONN_OPEN) {
+    if (carefree(conn)) {
+        if (conn->waiting == HTTP_PHASE_IDLE) {
+            conn->read_deadline_ns = conn->worker->now_ns + config_of(conn)->idle_timeout_ns;
+        }
+        arm(conn);
+    } else if (conn->phase == CONN_OPEN) {
         conn_resumed(conn);
     } else if (stream_pending(&conn->stream) == 0) {
         leave(conn);
