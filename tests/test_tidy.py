@@ -34,7 +34,8 @@ BAD = (
     ("backend switch", "src/server/x.c", "#if RM_EPOLL\n#endif\n", "ring.c only"),
     ("backend switch with defined", "src/ring/epoll.c", "#ifdef RM_URING\n#endif\n", "ring.c only"),
     ("strcpy", "src/mem/x.c", "void f(void) {\n    strcpy(a, b);\n}\n", "strcpy"),
-    ("sprintf in a test", "tests/test_x.c", "void f(void) {\n    sprintf (a, b);\n}\n", "sprintf"),
+    ("sprintf", "bench/x.c", "void f(void) {\n    sprintf (a, b);\n}\n", "sprintf"),
+    ("alloca in a test", "tests/test_x.c", "void f(void) {\n    x = alloca(9);\n}\n", "alloca"),
     ("malloc in a protocol", "src/http/x.c", "void f(void) {\n    p = malloc(1);\n}\n", "malloc: a protocol"),
     ("clock in a protocol", "src/http/x.c", "int t = clock_gettime(0, &t);\n", "clock_gettime: a protocol"),
     ("long function", "src/mem/x.c", SIGNATURE + LONG_BODY + "}\n", "a function of 72 lines"),
@@ -63,6 +64,7 @@ GOOD = (
     ("long table", "src/mem/x.c", "static const int t[] = {\n" + "    1,\n" * 90 + "};\n"),
     ("long struct", "src/mem/x.h", "struct x {\n" + "    int y;\n" * 90 + "};\n"),
     ("function type", "src/mem/x.h", "typedef int fn(int x);\n"),
+    ("sprintf in a test", "tests/test_x.c", "void f(void) {\n    sprintf(a, b);\n}\n"),
     ("temporary name", "tests/test_x.c", 'char name[] = "/tmp/xXXXXXX";\n'),
 )
 
