@@ -82,6 +82,7 @@ def variants(program):
     found = [(name, ["--io", name]) for name in backends(program)]
     if "uring" in backends(program):
         found.append(("uring naive", ["--io", "uring", "--ring", "naive"]))
+        found.append(("uring tiny", ["--io", "uring", "--ring", "buffers=2,buffers-max=2,cq=16"]))
     return found
 
 

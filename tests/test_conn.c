@@ -18,6 +18,13 @@ static bool take_piece(struct rm_exchange *x, struct span piece) {
     return memchr(piece.data, '!', piece.len) == NULL; /* an exclamation mark is refused */
 }
 
+/* Refuses with an answer of its own. */
+static bool refuse_piece(struct rm_exchange *x, struct span piece) {
+    (void)piece;
+    rm_text(x, 422, "not like this");
+    return false;
+}
+
 static enum rm_step count(struct rm_exchange *x) {
     rm_begin(x, 200, "text/plain");
     rm_write_int(x, (int64_t)rm_body_received(x));
@@ -49,6 +56,7 @@ static const struct rm_route routes[] = {
     { "GET", "/ok", ok, RM_BODY_NONE, NULL },
     { "POST", "/echo", echo, RM_BODY_BUFFERED, NULL },
     { "POST", "/count", count, RM_BODY_STREAMED, take_piece },
+    { "POST", "/refuse", count, RM_BODY_STREAMED, refuse_piece },
     { "GET", "/nap/{ms}", nap, RM_BODY_NONE, NULL },
     { "GET", "/large", large, RM_BODY_NONE, NULL },
     { 0 },
@@ -253,6 +261,16 @@ static void test_refused_piece(void **state) {
     assert_true(client->ended);
     assert_int_equal(client->error, 0);
     assert_int_equal(rig.worker->figures.lingered, 1);
+}
+
+static void test_refused_with_an_answer(void **state) {
+    (void)state;
+    struct rig_client *client = rig_connect(&rig);
+    rig_send(&rig, client, GET("/ok") "POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nfirst");
+    rig_run(&rig, 10);
+    assert_has(client->text, "\r\n\r\nokHTTP/1.1 422 Unprocessable Content\r\n");
+    assert_has(client->text, "\r\n\r\nnot like this");
+    assert_true(client->ended);
 }
 
 static int open_short_pipeline(void **state) {
@@ -497,6 +515,7 @@ int main(void) {
         TEST(test_linger_is_bounded_in_bytes, open_plain),
         TEST(test_streamed_body, open_plain),
         TEST(test_refused_piece, open_plain),
+        TEST(test_refused_with_an_answer, open_plain),
         TEST(test_full_pipeline, open_short_pipeline),
         TEST(test_full_pipeline_and_half_close, open_short_pipeline),
         TEST(test_output_is_bounded, open_small_output),

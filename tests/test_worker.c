@@ -31,7 +31,7 @@ static const struct rm_app app = { .name = "test", .routes = routes };
 
 static int open_plain(void **state) {
     (void)state;
-    rig_open(&rig, &app, "--drain-timeout 1s");
+    rig_open(&rig, &app, "--drain-timeout 2s");
     return 0;
 }
 
@@ -62,7 +62,24 @@ static void test_drain(void **state) {
     assert_int_equal(count_of(busy->text, "Connection: close"), 1);
     assert_true(busy->ended);
     assert_int_equal(busy->error, 0);
+    assert_false(rig.worker_gone); /* it may have sent more before it knew */
+    rig_drop(&rig, busy, false);
+    rig_run(&rig, 10);
     assert_true(rig.worker_gone);
+}
+
+/* A client that never closes its end does not hold up the drain for long. */
+static void test_drain_and_a_passive_client(void **state) {
+    (void)state;
+    struct rig_client *client = rig_connect(&rig);
+    rig_send(&rig, client, GET("/nap"));
+    rig_run(&rig, 50);
+    server_drain(&rig.server, 1);
+    rig_run(&rig, 300);
+    assert_has(client->text, "slept");
+    rig_run(&rig, 500 + 500); /* and the grid of the timers */
+    assert_true(rig.worker_gone);
+    assert_int_equal(client->error, 0);
 }
 
 static void test_drain_timeout(void **state) {
@@ -71,7 +88,7 @@ static void test_drain_timeout(void **state) {
     rig_send(&rig, half, "GET /ok HT");
     rig_run(&rig, 50);
     server_drain(&rig.server, 1);
-    rig_run(&rig, 900);
+    rig_run(&rig, 1900);
     assert_false(rig.worker_gone); /* it may send the rest */
     rig_run(&rig, 200);
     assert_true(rig.worker_gone);
@@ -89,6 +106,8 @@ static void test_drain_answers_half_requests(void **state) {
     assert_has(half->text, "200 OK");
     assert_has(half->text, "Connection: close");
     assert_true(half->ended);
+    rig_drop(&rig, half, false);
+    rig_run(&rig, 10);
     assert_true(rig.worker_gone);
 }
 
@@ -215,6 +234,7 @@ static void test_rough_storm(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_drain),
+        TEST(test_drain_and_a_passive_client),
         TEST(test_drain_timeout),
         TEST(test_drain_answers_half_requests),
         TEST(test_empty_worker_drains_at_once),

@@ -445,9 +445,10 @@ static void print_row(const char *name, const char *argument, const char *initia
 }
 
 void config_print_help(const struct rm_app *app) {
-    printf("usage: %s [flags]\n\nflags, with their defaults in brackets; each has an environment variable, RINGMAIN_ and\n"
-           "its name (RINGMAIN_HEADER_BYTES), which a flag overrides:\n",
-           app->name);
+    printf(
+        "usage: %s [flags]\n\nflags, with their defaults in brackets; each has an environment variable, RINGMAIN_ and\n"
+        "its name (RINGMAIN_HEADER_BYTES), which a flag overrides:\n",
+        app->name);
     for (size_t i = 0; i < FLAGS_COUNT; i++) {
         print_row(flags[i].name, flags[i].argument, flags[i].initial != NULL ? flags[i].initial : flags[i].shown,
                   flags[i].help);

@@ -41,7 +41,8 @@ static void leave(struct conn_state *conn) {
     counter_add(&conn->worker->figures.lingered, 1);
     ring_shutdown_write(conn->worker->ring, conn->stream.id);
     stream_receive(&conn->stream, STREAM_FREE);
-    conn->read_deadline_ns = conn->worker->now_ns + CONN_LINGER_MS * NS_PER_MS;
+    uint64_t ms = conn->worker->life == WORKER_DRAINING ? CONN_LINGER_DRAINING_MS : CONN_LINGER_MS;
+    conn->read_deadline_ns = conn->worker->now_ns + ms * NS_PER_MS;
     conn->send_deadline_ns = 0;
     arm(conn);
 }
@@ -179,6 +180,7 @@ static void settle(struct conn_state *conn) {
     if (done) {
         enter(conn, CONN_FLUSH);
         conn->stream.loud = true;
+        conn->linger |= conn->worker->life == WORKER_DRAINING; /* its next request may be on its way */
     } else {
         pace(conn);
     }
