@@ -18,21 +18,39 @@ static void accept_one(struct rig *rig) {
     RIG_CHECK(rig, ring_counters(rig->ring[CLIENT])->connected == 1);
 }
 
-static uint32_t answered(const struct rig *rig, struct link *const *links, uint32_t n) {
+static uint32_t answered(struct link *const *links, uint32_t n) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < n; i++) count += links[i]->answered && links[i]->connect_result == 0;
-    (void)rig;
     return count;
 }
 
-/* One turn starts them all: the backlog is taken in as many turns as the backend likes. */
 static void accept_many(struct rig *rig) {
     enum { MANY = 200 };
     struct link *clients[MANY];
     rig_open_listening(rig, NULL);
     for (uint32_t i = 0; i < MANY; i++) clients[i] = link_connect(rig);
-    RIG_UNTIL(rig, answered(rig, clients, MANY) == MANY && rig->listener->accepts == MANY);
+    RIG_UNTIL(rig, answered(clients, MANY) == MANY && rig->listener->accepts == MANY);
     RIG_CHECK(rig, ring_counters(rig->ring[SERVER])->accepted == MANY);
+}
+
+/* They all wait in the backlog before the server looks, and nobody comes after them: the backlog is taken in as many turns as
+ * the backend likes, but none of these turns sleeps. */
+static void accept_a_full_backlog(struct rig *rig) {
+    enum { MANY = 200 };
+    struct link *clients[MANY];
+    rig_open_listening(rig, NULL);
+    for (uint32_t i = 0; i < MANY; i++) clients[i] = link_connect(rig);
+    uint64_t limit = rig_limit(rig), rounds = 0;
+    while (answered(clients, MANY) < MANY) {
+        rig_wait(rig, CLIENT, ring_now(rig->ring[CLIENT]) + 1000000);
+        RIG_CHECK(rig, !rig_late(rig, limit, rounds++));
+    }
+    rig_wait(rig, SERVER, 1);
+    uint64_t ticks = rig->ticks[SERVER];
+    while (rig->listener->accepts < MANY) {
+        rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + UINT64_C(3000000000));
+        RIG_CHECK(rig, rig->ticks[SERVER] == ticks);
+    }
 }
 
 static void connect_refused(struct rig *rig) {
@@ -225,6 +243,7 @@ static void unix_sockets(struct rig *rig) {
 const struct contract_scenario contract_connect[] = {
     { .name = "accept", .run = accept_one },
     { .name = "accept_many", .run = accept_many },
+    { .name = "accept_a_full_backlog", .run = accept_a_full_backlog },
     { .name = "connect_refused", .run = connect_refused },
     { .name = "connect_no_slot", .run = connect_no_slot },
     { .name = "connect_then_close", .run = connect_then_close },

@@ -6,7 +6,7 @@
 
 #include "ring_contract.h"
 
-enum { MANY = 100 };
+enum { MANY = 100, MANY_MORE = 200 };
 
 static void connect_many(struct rig *rig, struct link **clients, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) clients[i] = rig_pair(rig);
@@ -144,38 +144,57 @@ static void full_submission_queue(struct rig *rig) {
     for (uint32_t i = 0; i < MANY; i++) RIG_UNTIL(rig, clients[i]->closed && clients[i]->peer->closed);
 }
 
-/* More clients than slots: they wait in the backlog, none is dropped, closes let the next ones in. */
-static void full_slot_table(struct rig *rig) {
-    enum { SLOTS = 4, CLIENTS = 30 };
-    struct link *clients[CLIENTS];
-    rig_open_listening(rig, &(struct rig_options){ .sockets_max = { SLOTS + 1, 0 } });
+static void close_served_clients(struct rig *rig, struct link **clients, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        RIG_CHECK(rig, !clients[i]->ended || clients[i]->received == 4); /* nobody is dropped before it was served */
+        if (clients[i]->received == 4 && !clients[i]->closing && clients[i]->in_flight == 0) link_close(clients[i]);
+    }
+}
+
+static void close_ended_servers(struct rig *rig) {
+    for (uint32_t i = 0; i < rig->links_used; i++) {
+        struct link *link = &rig->links[i];
+        if (link->side == SERVER && link->ended && !link->closing && link->in_flight == 0) link_close(link);
+    }
+}
+
+/* More clients than slots: they wait, none is dropped, closes let the next ones in. */
+static void serve_more_than_slots(struct rig *rig, uint32_t slots, uint32_t n) {
+    struct link *clients[MANY_MORE];
+    rig_open_listening(rig, &(struct rig_options){ .sockets_max = { slots + 1, MANY_MORE } });
     rig->on_event = echo_four;
-    for (uint32_t i = 0; i < CLIENTS; i++) clients[i] = link_connect(rig);
-    for (uint32_t i = 0; i < CLIENTS; i++) {
-        RIG_UNTIL(rig, clients[i]->answered);
+    for (uint32_t i = 0; i < n; i++) clients[i] = link_connect(rig);
+    uint64_t limit = rig_limit(rig), rounds = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        while (!clients[i]->answered) { /* the backlog takes them all before the server looks */
+            rig_wait(rig, CLIENT, ring_now(rig->ring[CLIENT]) + 1000000);
+            RIG_CHECK(rig, !rig_late(rig, limit, rounds++));
+        }
         RIG_CHECK(rig, clients[i]->connect_result == 0);
         link_send(clients[i], 4);
     }
-    RIG_UNTIL(rig, ring_counters(rig->ring[CLIENT])->received_bytes == SLOTS * 4);
+    RIG_UNTIL(rig, ring_counters(rig->ring[CLIENT])->received_bytes == slots * 4);
     rig_pump_ms(rig, 20);
-    RIG_CHECK(rig, rig->listener->accepts == SLOTS);
-    RIG_CHECK(rig, ring_sockets(rig->ring[SERVER]) == SLOTS + 1);
+    RIG_CHECK(rig, rig->listener->accepts == slots);
+    RIG_CHECK(rig, ring_sockets(rig->ring[SERVER]) == slots + 1);
     RIG_CHECK(rig, ring_counters(rig->ring[SERVER])->accept_pauses > 0);
-    for (uint32_t served = 0; served < CLIENTS;) {
-        for (uint32_t i = 0; i < CLIENTS; i++) {
-            RIG_CHECK(rig, !clients[i]->ended || clients[i]->received == 4);
-            if (clients[i]->received != 4 || clients[i]->closing || clients[i]->in_flight != 0) continue;
-            link_close(clients[i]);
-            served++;
-        }
-        for (uint32_t i = 0; i < rig->links_used; i++) {
-            struct link *link = &rig->links[i];
-            if (link->side == SERVER && link->ended && !link->closing && link->in_flight == 0) link_close(link);
-        }
+    while (ring_sockets(rig->ring[CLIENT]) > 0) {
+        close_served_clients(rig, clients, n);
+        close_ended_servers(rig);
         rig_turn(rig);
-        RIG_CHECK(rig, ring_sockets(rig->ring[SERVER]) <= SLOTS + 1);
+        RIG_CHECK(rig, ring_sockets(rig->ring[SERVER]) <= slots + 1);
+        RIG_CHECK(rig, !rig_late(rig, limit, rounds++));
     }
-    RIG_CHECK(rig, rig->listener->accepts == CLIENTS);
+    RIG_CHECK(rig, rig->listener->accepts == n);
+}
+
+static void full_slot_table(struct rig *rig) {
+    serve_more_than_slots(rig, 4, 30);
+}
+
+/* So many at once that a backend may have accepted more than it has slots for by the time it notices. */
+static void full_slot_table_at_once(struct rig *rig) {
+    serve_more_than_slots(rig, 80, MANY_MORE);
 }
 
 /* No descriptor is left: clients wait, the ring does not spin, and goes on when there is one again. An accept that io_uring
@@ -252,6 +271,7 @@ const struct contract_scenario contract_limits[] = {
       .skip_reason = ONE_QUEUE },
     { .name = "full_submission_queue", .run = full_submission_queue },
     { .name = "full_slot_table", .run = full_slot_table },
+    { .name = "full_slot_table_at_once", .run = full_slot_table_at_once },
     { .name = "no_descriptors", .run = no_descriptors, .needs = ROW_REAL,
       .skip_reason = "simulated sockets have no descriptors" },
     { .name = "accept_fails_for_a_while", .run = accept_fails_for_a_while, .excludes = ROW_REAL,

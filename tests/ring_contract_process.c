@@ -136,6 +136,15 @@ static void close_twice(struct rig *rig) {
     link_close(client);
 }
 
+static void send_on_reused(struct rig *rig) {
+    struct link *client = rig_pair(rig);
+    link_close(client);
+    RIG_UNTIL(rig, client->closed);
+    struct link *next = rig_pair(rig);
+    if (next->id.slot != client->id.slot) return;
+    link_send(client, 10); /* its slot is somebody else's now */
+}
+
 static void shutdown_while_sending(struct rig *rig) {
     struct link *client = rig_pair(rig);
     link_mode(client->peer, RING_METERED);
@@ -182,6 +191,7 @@ static void mistakes_assert(struct rig *rig) {
     RIG_CHECK(rig, signal_of(rig, send_twice) == SIGABRT);
     RIG_CHECK(rig, signal_of(rig, send_on_closed) == SIGABRT);
     RIG_CHECK(rig, signal_of(rig, close_twice) == SIGABRT);
+    RIG_CHECK(rig, signal_of(rig, send_on_reused) == SIGABRT);
     RIG_CHECK(rig, signal_of(rig, shutdown_while_sending) == SIGABRT);
     RIG_CHECK(rig, signal_of(rig, wait_with_events_left) == SIGABRT);
 }
