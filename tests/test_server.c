@@ -49,6 +49,8 @@ static void test_refused(void **state) {
         { { "GET", "/{a}", ok, RM_BODY_NONE, NULL }, { "GET", "/{b}", ok, RM_BODY_NONE, NULL } },
         { { 0 } },
     };
+    char nothing[CONFIG_WHY_BYTES];
+    assert_int_equal(open_with(NULL, nothing), EXIT_CONFIG);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char why[CONFIG_WHY_BYTES];
         if (open_with(rows[i], why) != EXIT_CONFIG || why[0] == '\0') {

@@ -6,9 +6,22 @@
 
 static void settle(struct conn_state *conn);
 
+/* The invariant of conn.h. */
+static void conn_sane(const struct conn_state *conn) {
+    rm_assert(conn->owner.kind == OWNER_CONN);
+    rm_assert(conn->phase <= CONN_CLOSING);
+    rm_assert(!conn->full || conn->phase == CONN_OPEN);
+    rm_assert(!conn->told_end || conn->peer_ended);
+    rm_assert(conn->stream.closed == (conn->phase == CONN_CLOSING));
+    rm_assert(conn->linger_left <= CONN_LINGER_BYTES);
+}
+
 /* The only place that changes the phase. */
 static void enter(struct conn_state *conn, enum conn_phase phase) {
+    conn_sane(conn);
     rm_assert(phase > (enum conn_phase)conn->phase); /* there is no way back */
+    conn->full = false;
+    conn->streaming = false;
     conn->phase = (uint8_t)phase;
 }
 
@@ -21,11 +34,10 @@ static const struct config *config_of(const struct conn_state *conn) {
 /* Gives up what http holds and closes the socket. The slot stays taken until RING_CLOSED. */
 static void end(struct conn_state *conn, bool hard) {
     enter(conn, CONN_CLOSING);
-    conn->full = false;
-    conn->streaming = false;
     timers_cancel(&conn->worker->timers, &conn->timer);
     http_conn_release(&conn->http);
     stream_close(&conn->stream, hard);
+    conn_sane(conn);
 }
 
 static void arm(struct conn_state *conn);
@@ -126,7 +138,9 @@ static void expire(struct conn_state *conn) {
 }
 
 void conn_timer(struct conn_state *conn) {
+    conn_sane(conn);
     rm_assert(conn->phase != CONN_CLOSING);
+    rm_assert(!timer_armed(&conn->timer));
     uint64_t at_ns = deadline(conn);
     if (at_ns == 0) {
         return; /* its handlers are at work; set_deadlines arms it again */
@@ -240,6 +254,7 @@ void conn_received(struct conn_state *conn, const struct ring_event *event) {
     }
     conn->peer_ended = event->result == 0;
     if (conn->phase == CONN_OPEN) {
+        rm_assert(!conn->full || conn->peer_ended); /* nothing was asked for */
         if (!conn->peer_ended) {
             feed(conn, event->bytes);
         }
@@ -350,7 +365,9 @@ void conn_accepted(struct worker *worker, const struct ring_event *event) {
 }
 
 void conn_closed(struct conn_state *conn) {
+    conn_sane(conn);
     rm_assert(conn->phase == CONN_CLOSING);
+    rm_assert(!timer_armed(&conn->timer));
     struct worker *worker = conn->worker;
     counter_add(&worker->figures.closed, 1);
     stream_release(&conn->stream);

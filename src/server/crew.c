@@ -37,6 +37,7 @@ static void note_failure(struct crew *crew, int code, const char *why) {
 /* Reports how opening went and waits for the word. */
 static enum crew_word report(struct crew *crew, int code, const char *why) {
     pthread_mutex_lock(&crew->lock);
+    rm_assert(crew->answered < crew->server->config->workers);
     crew->answered++;
     if (code == EXIT_FINE) {
         crew->opened++;
@@ -67,6 +68,7 @@ static int serve(struct worker *worker, char *why) {
  * wake it, when it is released. */
 static void wait_for_all(struct crew *crew, int code, const char *why) {
     pthread_mutex_lock(&crew->lock);
+    rm_assert(crew->ended < crew->opened);
     crew->ended++;
     if (code != EXIT_FINE) {
         note_failure(crew, code, why);

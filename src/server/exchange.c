@@ -53,6 +53,8 @@ static void park(struct rm_exchange *x, enum rm_step step) {
 }
 
 void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
+    rm_assert(handler != NULL);
+    rm_assert(!x->running);
     x->running = true;
     enum rm_step step = handler(x);
     x->running = false;
@@ -73,6 +75,8 @@ void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
 
 void exchange_waited(struct wait *wait) {
     struct rm_exchange *x = wait->x;
+    rm_assert(!timer_armed(&wait->timer));
+    rm_assert(!x->running);
     struct worker *worker = worker_of(x->http.shared);
     pool_give(&worker->pools[PLAN_WAITS], wait);
     rm_assert(x->waits > 0);
@@ -82,6 +86,7 @@ void exchange_waited(struct wait *wait) {
     counter_add(&worker->figures.resumed, 1);
     struct http_conn *http = x->http.conn;
     rm_handler_fn *next = x->next;
+    rm_assert(next != NULL); /* park() has seen to that */
     x->next = NULL;
     exchange_run(x, next);
     if (http != NULL) {

@@ -38,6 +38,8 @@ static void make_rows(struct plan *plan, const struct config *config, uint32_t c
 
 void plan_make(struct plan *plan, const struct config *config) {
     uint32_t served = config_connections_per_worker(config);
+    rm_assert(served > 0);
+    rm_assert(config->listen_count <= CONFIG_LISTEN_MAX);
     *plan = (struct plan){ .workers = config->workers };
     plan->reserve = served / CONNS_PER_RESERVE + 1;
     plan->exchange_bytes = (uint32_t)slab_round(sizeof(struct rm_exchange));
@@ -52,6 +54,7 @@ void plan_make(struct plan *plan, const struct config *config) {
 }
 
 size_t plan_row_bytes(const struct plan *plan, enum plan_part part) {
+    rm_assert(part < PLAN_PARTS_COUNT);
     const struct plan_row *r = &plan->rows[part];
     return part < PLAN_POOLS_COUNT ? pool_bytes(r->item_bytes, r->count) : timers_bytes(r->count);
 }
@@ -62,7 +65,9 @@ void *plan_carve(const struct plan *plan, struct slab *slab, struct pool pools[s
         pool_init(&pools[i], r->name, slab_take(slab, plan_row_bytes(plan, (enum plan_part)i)), r->item_bytes,
                   r->count);
     }
-    return slab_take(slab, plan_row_bytes(plan, PLAN_TIMERS));
+    void *timers = slab_take(slab, plan_row_bytes(plan, PLAN_TIMERS));
+    rm_assert(slab->used == plan->slab_bytes); /* nothing is left and nothing was forgotten */
+    return timers;
 }
 
 static double mib(size_t bytes) {

@@ -30,7 +30,7 @@ static int check_route(const struct rm_route *route, char *why) {
 
 static int compile_routes(struct server *server, const struct rm_route *table, char *why) {
     uint32_t n = 0;
-    while (table[n].method != NULL) {
+    while (table != NULL && table[n].method != NULL) {
         if (check_route(&table[n++], why) != EXIT_FINE) {
             return EXIT_CONFIG;
         }

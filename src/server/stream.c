@@ -14,6 +14,13 @@ void stream_init(struct stream *stream, struct streams *set, struct ring_id id) 
     list_init(&stream->dirty);
 }
 
+/* The invariant of stream.h. */
+static void stream_sane(const struct stream *stream) {
+    rm_assert(stream->send_bytes <= stream->flight.bytes);
+    rm_assert(stream->segments == NULL || stream_sending(stream));
+    rm_assert(list_empty(&stream->dirty) || !stream->closed);
+}
+
 void stream_touch(struct stream *stream) {
     rm_assert(!stream->closed);
     if (stream_pending(stream) > 0 && !stream_sending(stream) && list_empty(&stream->dirty)) {
@@ -50,6 +57,7 @@ static void send_some(struct stream *stream) {
     struct iovec *segments;
     uint32_t n = describe(stream, &segments);
     rm_assert(n > 0);
+    rm_assert(n <= RING_SEGMENTS_MAX);
     ring_send(stream->set->ring, stream->id, segments, n, loudness(stream));
 }
 
@@ -78,6 +86,7 @@ void stream_sent(struct stream *stream, int32_t result) {
 }
 
 void stream_receive(struct stream *stream, enum stream_receive how) {
+    rm_assert(!stream->closed);
     bool metered = how != STREAM_FREE;
     if (metered != stream->metered) {
         stream->metered = metered;
@@ -89,6 +98,7 @@ void stream_receive(struct stream *stream, enum stream_receive how) {
 }
 
 void stream_close(struct stream *stream, bool hard) {
+    stream_sane(stream);
     rm_assert(!stream->closed);
     stream->closed = true;
     list_remove(&stream->dirty);
@@ -100,6 +110,7 @@ void stream_close(struct stream *stream, bool hard) {
 }
 
 void stream_release(struct stream *stream) {
+    stream_sane(stream);
     rm_assert(stream->closed);
     chain_reset(&stream->out);
     chain_reset(&stream->flight);

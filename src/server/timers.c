@@ -79,6 +79,7 @@ void timers_cancel(struct timers *timers, struct timer *timer) {
         return;
     }
     uint32_t hole = timer->place - 1;
+    rm_assert(hole < timers->count);
     rm_assert(timers->entries[hole].timer == timer);
     timer->place = 0;
     struct timer_entry last = timers->entries[--timers->count];
@@ -92,6 +93,8 @@ struct timer *timers_due(struct timers *timers, uint64_t now_ns) {
         return NULL;
     }
     struct timer *timer = timers->entries[0].timer;
+    rm_assert(timer->place == 1);
+    rm_assert(timer->at_ns == timers->entries[0].at_ns);
     timers_cancel(timers, timer);
     return timer;
 }

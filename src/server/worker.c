@@ -88,6 +88,7 @@ static void keep_date(struct worker *worker) {
 
 int worker_open(struct worker *worker, struct server *server, uint32_t index, char *why) {
     rm_assert((uintptr_t)worker % WORKER_ALIGN == 0);
+    rm_assert(index < server->config->workers);
     *worker = (struct worker){ .server = server, .index = index, .accepting = true, .life = WORKER_SERVING };
     list_init(&worker->open);
     int code = open_slab(worker, why);
@@ -135,6 +136,7 @@ static void start_drain(struct worker *worker) {
     if (worker->life != WORKER_SERVING || !server_draining(worker->server)) {
         return;
     }
+    rm_assert(!timer_armed(&worker->drain_timer));
     worker->life = WORKER_DRAINING;
     worker->http.draining = true;
     for (uint32_t i = 0; i < worker->listener_count; i++) {
@@ -174,7 +176,10 @@ static void take_closed(const struct ring_event *event) {
         return; /* a connection that there was no slot for */
     }
     switch (owner->kind) {
-    case OWNER_LISTENER: ((struct listener *)(void *)owner)->open = false; break;
+    case OWNER_LISTENER:
+        rm_assert(((struct listener *)(void *)owner)->open);
+        ((struct listener *)(void *)owner)->open = false;
+        break;
     case OWNER_CONN: conn_closed((struct conn_state *)(void *)owner); break;
     }
 }
