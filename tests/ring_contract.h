@@ -129,6 +129,7 @@ struct rig {
     /* Called after the record was brought up to date; may be NULL. `link` is NULL for WOKEN, TICK and FINISHED. */
     void (*on_event)(struct rig *rig, enum side side, struct link *link, const struct ring_event *event);
     void *user; /* the scenario's */
+    int pipe_fd;
 
     uint64_t ticks[SIDES], wokens[SIDES], finished[SIDES];
     uint64_t seed;       /* the state of rig_random ... */

@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -112,6 +114,115 @@ static void counts_exactly(struct rig *rig) {
     for (uint32_t i = 0; i < RING_BATCH_BUCKETS; i++) batches += server->batches[i];
     RIG_CHECK(rig, batches == server->turns);
     if (rig_is(rig, ROW_REAL)) RIG_CHECK(rig, rig_calls(rig, SERVER) > 0);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- calls ---- */
+
+#ifndef SYS_epoll_wait
+#define SYS_epoll_wait SYS_epoll_pwait /* newer architectures have one of them */
+#endif
+
+static const long call_numbers[RING_CALLS_COUNT] = {
+#define CALL_NUMBER(name) [RING_CALL_##name] = SYS_##name,
+    RING_CALLS(CALL_NUMBER)
+#undef CALL_NUMBER
+};
+
+/* Each kind of call at least once, where the backend needs it. Nothing but the rings calls the kernel by these names. */
+static void call_everything(struct rig *rig) {
+    struct ring_address address;
+    rig->listener = rig_listen(rig, SERVER, "127.0.0.1:0", 64);
+    RIG_CHECK(rig, ring_local(rig->ring[SERVER], rig->listener->id, &rig->address) == 0);
+    for (uint32_t i = 0; i < 30; i++) {
+        struct link *client = rig_pair(rig), *server = client->peer;
+        link_send_segments(client, 20000, 1 + i % 3, i % 2 == 0 ? RING_SEND_LOUD : RING_SEND_QUIET);
+        link_send(server, 300000);
+        RIG_UNTIL(rig, client->received == 300000 && server->received == 20000 && client->sents == 1);
+        RIG_CHECK(rig, ring_peer(rig->ring[SERVER], server->id, &address) == 0);
+        if (i % 3 == 0) link_shutdown(client);
+        if (i % 2 == 0)
+            link_close(server);
+        else
+            link_reset(server);
+        RIG_UNTIL(rig, client->ended && server->closed);
+        link_close(client);
+        ring_wake(rig->ring[SERVER]);
+    }
+    struct link *watch = link_new(rig, SERVER);
+    RIG_CHECK(rig, ring_watch(rig->ring[SERVER], rig->pipe_fd, RING_READABLE, false, watch, &watch->id) == 0);
+    link_close(watch);
+    link_close(rig->listener);
+    RIG_UNTIL(rig, rig->listener->closed && watch->closed);
+}
+
+static void add_calls(const struct rig *rig, uint64_t calls[static RING_CALLS_COUNT], uint64_t factor) {
+    for (enum side side = SERVER; side < SIDES; side++)
+        for (uint32_t i = 0; i < RING_CALLS_COUNT; i++) calls[i] += factor * ring_counters(rig->ring[side])->calls[i];
+}
+
+/* getppid(2) marks the begin and the end for whoever traces us. */
+_Noreturn static void be_traced(struct rig *rig, int report_fd) {
+    uint64_t calls[RING_CALLS_COUNT] = { 0 };
+    rig_open(rig, NULL);
+    rig_turn(rig);
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) _exit(2);
+    raise(SIGSTOP);
+    add_calls(rig, calls, (uint64_t)-1);
+    syscall(SYS_getppid);
+    call_everything(rig);
+    rig_turn(rig); /* writes by ring_wake are counted when a turn ends */
+    syscall(SYS_getppid);
+    add_calls(rig, calls, 1);
+    if (write(report_fd, calls, sizeof calls) != sizeof calls) _exit(3);
+    _exit(0);
+}
+
+/* Counts the calls of a stopped child between its marks, by name; its exit status. */
+static int trace(pid_t pid, uint64_t calls[static RING_CALLS_COUNT]) {
+    uint32_t marks = 0;
+    int status = 0, signal_to_pass = 0;
+    bool entering = true;
+    ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(uintptr_t)PTRACE_O_TRACESYSGOOD);
+    for (;; entering = !entering) {
+        ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(intptr_t)signal_to_pass);
+        if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) return status;
+        signal_to_pass = WSTOPSIG(status) == (SIGTRAP | 0x80) ? 0 : WSTOPSIG(status);
+        if (signal_to_pass != 0) entering = !entering;
+        struct __ptrace_syscall_info info;
+        if (signal_to_pass != 0 || ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof info, &info) <= 0) continue;
+        if (info.op != PTRACE_SYSCALL_INFO_ENTRY) continue;
+        if ((long)info.entry.nr == SYS_getppid) marks++;
+        for (uint32_t i = 0; i < RING_CALLS_COUNT && marks == 1; i++) calls[i] += (long)info.entry.nr == call_numbers[i];
+    }
+}
+
+/* The ring's own count of its system calls is the kernel's, name by name and to the last one. */
+static void counts_its_system_calls(struct rig *rig) {
+    uint64_t own[RING_CALLS_COUNT] = { 0 }, kernels[RING_CALLS_COUNT] = { 0 };
+    int fds[2], status = 0;
+    RIG_CHECK(rig, pipe2(fds, O_CLOEXEC) == 0);
+    rig->pipe_fd = fds[0];
+    pid_t pid = fork();
+    RIG_CHECK(rig, pid >= 0);
+    if (pid == 0) be_traced(rig, fds[1]);
+    RIG_CHECK(rig, waitpid(pid, &status, 0) == pid);
+    bool may_trace = WIFSTOPPED(status);
+    if (may_trace) status = trace(pid, kernels);
+    close(fds[1]);
+    bool reported = read(fds[0], own, sizeof own) == (ssize_t)sizeof own;
+    close(fds[0]);
+    if (!may_trace) skip(); /* a sandbox without ptrace(2) */
+    RIG_CHECK(rig, status == 0);
+    RIG_CHECK(rig, reported);
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < RING_CALLS_COUNT; i++) {
+        all += kernels[i];
+        if (own[i] == kernels[i]) continue;
+        print_error("%s: the ring counted %llu, the kernel %llu\n", ring_call_name((enum ring_call)i),
+                    (unsigned long long)own[i], (unsigned long long)kernels[i]);
+        RIG_CHECK(rig, own[i] == kernels[i]);
+    }
+    RIG_CHECK(rig, all > 100);
 }
 
 /* ------------------------------------------------------------------------------------------------------- mistakes ---- */
@@ -292,6 +403,8 @@ const struct contract_scenario contract_process[] = {
     { .name = "reports_what_it_is", .run = reports_what_it_is },
     { .name = "plans_its_memory", .run = plans_its_memory },
     { .name = "counts_exactly", .run = counts_exactly },
+    { .name = "counts_its_system_calls", .run = counts_its_system_calls, .needs = ROW_REAL,
+      .skip_reason = "the simulator makes no system calls" },
     { .name = "mistakes_assert", .run = mistakes_assert },
     { .name = "rings_of_nobody", .run = rings_of_nobody, .needs = ROW_REAL,
       .skip_reason = "the simulator locks no memory" },
