@@ -223,7 +223,8 @@ static void cancel_failed(struct uring *uring, struct uring_slot *slot) {
 static void stale(struct uring *uring, enum uring_op op, const struct io_uring_cqe *cqe) {
     if (op == OP_CANCEL) return;
     ring_count(&uring->base.counters.stale, 1);
-    if (cqe->flags & IORING_CQE_F_BUFFER) (void)buffers_lend(&uring->buffers, (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT));
+    if (cqe->flags & IORING_CQE_F_BUFFER)
+        (void)buffers_lend(&uring->buffers, (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT));
     if (op == OP_ACCEPT && cqe->res >= 0) uring_close_file(uring, cqe->res, uring->tuning.files_direct);
 }
 
