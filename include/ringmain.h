@@ -1,14 +1,14 @@
 /* ringmain: an HTTP/1.1 server framework in which every core owns one ring.
  *
- * This is the whole public interface; applications include nothing else. A program describes its routes in a table and calls
- * rm_main(), which gives it the command line, the workers, the drain and the metrics.
+ * This is the whole public interface; applications include nothing else. A program describes its routes in a table
+ * and calls rm_main(), which gives it the command line, the workers, the drain and the metrics.
  *
- * Threads. A handler runs on the worker thread that owns the connection and must not block: it answers, or it parks. Data
- * that handlers of several workers share is the application's to protect; data that is read-only after `start` needs
- * nothing.
+ * Threads. A handler runs on the worker thread that owns the connection and must not block: it answers, or it
+ * parks. Data that handlers of several workers share is the application's to protect; data that is read-only after
+ * `start` needs nothing.
  *
- * Memory. Every span that a handler is given points into the request or its workspace and is valid until the exchange is
- * over: after a park, too. Nothing that a handler is given needs to be freed. */
+ * Memory. Every span that a handler is given points into the request or its workspace and is valid until the
+ * exchange is over: after a park, too. Nothing that a handler is given needs to be freed. */
 #ifndef RINGMAIN_H
 #define RINGMAIN_H
 
@@ -29,7 +29,8 @@ struct span {
 };
 #endif
 
-/* One request and its response. Belongs to the worker; valid from the call of the handler until a handler returns RM_DONE. */
+/* One request and its response. Belongs to the worker; valid from the call of the handler until a handler returns
+ * RM_DONE. */
 struct rm_exchange;
 
 /* What a handler returns. */
@@ -40,8 +41,8 @@ enum rm_step {
 
 typedef enum rm_step rm_handler_fn(struct rm_exchange *x);
 
-/* A piece of a streamed body, in order; borrowed during the call. Return false to refuse the rest: the handler's answer, if
- * it wrote one, else 400, is sent and the connection is closed. */
+/* A piece of a streamed body, in order; borrowed during the call. Return false to refuse the rest: the handler's
+ * answer, if it wrote one, else 400, is sent and the connection is closed. */
 typedef bool rm_piece_fn(struct rm_exchange *x, struct span piece);
 
 enum rm_body {
@@ -50,8 +51,9 @@ enum rm_body {
     RM_BODY_STREAMED, /* `piece` is called for each piece, then the handler; memory use does not depend on the length */
 };
 
-/* A route. Paths are made of static segments and {name} segments, each matching one non-empty segment. Static segments win
- * over named ones. HEAD is answered by the GET route. The table ends with a zeroed entry; strings must stay valid. */
+/* A route. Paths are made of static segments and {name} segments, each matching one non-empty segment. Static
+ * segments win over named ones. HEAD is answered by the GET route. The table ends with a zeroed entry; strings
+ * must stay valid. */
 struct rm_route {
     const char *method;
     const char *path;
@@ -78,8 +80,8 @@ struct rm_app {
     int (*start)(void);
 };
 
-/* Runs a program: reads environment and command line, opens the workers, serves until TERM or INT, drains. Returns the exit
- * code: 0; 2 usage; 69 backend or address unavailable; 70 internal; 78 configuration. */
+/* Runs a program: reads environment and command line, opens the workers, serves until TERM or INT, drains. Returns
+ * the exit code: 0; 2 usage; 69 backend or address unavailable; 70 internal; 78 configuration. */
 int rm_main(int argc, char **argv, const struct rm_app *app);
 
 /* The version of the library, "MAJOR.MINOR.PATCH"; static. */
@@ -118,8 +120,8 @@ struct span rm_body(const struct rm_exchange *x);
 /* Bytes of body that have arrived so far. */
 uint64_t rm_body_received(const struct rm_exchange *x);
 
-/* `bytes` of zeroed memory, 16-byte aligned, that live as long as the exchange; NULL when the workspace is full, and the
- * exchange answers 500 then, whatever the handler does. */
+/* `bytes` of zeroed memory, 16-byte aligned, that live as long as the exchange; NULL when the workspace is full,
+ * and the exchange answers 500 then, whatever the handler does. */
 void *rm_alloc(struct rm_exchange *x, size_t bytes);
 
 /* A word of the application's on the exchange, NULL at first; for handlers that go on after a park. */
@@ -135,20 +137,21 @@ enum rm_step rm_bytes(struct rm_exchange *x, int status, const char *content_typ
 /* A response without a body. */
 enum rm_step rm_status(struct rm_exchange *x, int status);
 
-/* A header field for the response; before rm_begin or a whole response. Values with control characters are refused: the
- * exchange answers 500. */
+/* A header field for the response; before rm_begin or a whole response. Values with control characters are
+ * refused: the exchange answers 500. */
 void rm_set_header(struct rm_exchange *x, const char *name, struct span value);
 
-/* A response written piece by piece, complete with Content-Length when it is sent: rm_begin, then rm_write and the JSON
- * calls, then return RM_DONE. When the worker's output blocks run out or the response outgrows its limit, what was written
- * is rolled back and the exchange answers 503; the calls are harmless then. */
+/* A response written piece by piece, complete with Content-Length when it is sent: rm_begin, then rm_write and the
+ * JSON calls, then return RM_DONE. When the worker's output blocks run out, what was written is rolled back
+ * and the exchange answers 503; the calls are harmless then. */
 void rm_begin(struct rm_exchange *x, int status, const char *content_type);
 void rm_write(struct rm_exchange *x, struct span bytes);
 void rm_write_int(struct rm_exchange *x, int64_t value);
 
-/* JSON, appended to the response with commas set by themselves. Members of an object have a key, elements of an array have
- * NULL. Strings are escaped as RFC 8259 §7 demands. Doubles are written with up to 17 significant digits, the shortest form that
- * reads back the same. A key in the wrong place, or a container left open at the end, answers 500. */
+/* JSON, appended to the response with commas set by themselves. Members of an object have a key, elements of an
+ * array have NULL. Strings are escaped as RFC 8259 §7 demands. Doubles are written with up to 17 significant
+ * digits, the shortest form that reads back the same. A key in the wrong place, or a container left open at the
+ * end, answers 500. */
 void rm_json_object(struct rm_exchange *x, const char *key);
 void rm_json_array(struct rm_exchange *x, const char *key);
 void rm_json_close(struct rm_exchange *x); /* the innermost open object or array */
@@ -161,7 +164,8 @@ void rm_json_raw(struct rm_exchange *x, const char *key, struct span json);
 
 /* ------------------------------------------------------------------------------------------------ park and resume ---- */
 
-/* Names the handler that goes on when everything that the exchange waits for is done. It runs once; it may park again. */
+/* Names the handler that goes on when everything that the exchange waits for is done. It runs once; it may park
+ * again. */
 void rm_then(struct rm_exchange *x, rm_handler_fn *next);
 
 /* Waits for `ns` nanoseconds. Several waits may be started: the exchange goes on when all are done. */
