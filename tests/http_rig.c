@@ -110,6 +110,12 @@ static uint64_t number(struct span text) {
     return span_u64(text, &value) ? value : 0;
 }
 
+/* The {n} of /begin and /begin-park. */
+static uint64_t count_of(const struct http_exchange *x) {
+    uint64_t n = number(param(x, "n"));
+    return n < RIG_BEGIN_MAX ? n : RIG_BEGIN_MAX;
+}
+
 static void answer_params(struct http_exchange *x) {
     char text[256];
     struct span a = param(x, "a"), b = param(x, "b");
@@ -163,7 +169,7 @@ static void park(struct rig *rig, struct http_exchange *x) {
 
 static void begin_and_park(struct rig *rig, struct http_exchange *x) {
     http_response_begin(x, 200, SPAN("text/plain"));
-    write_bytes(x, 0, number(param(x, "n")) / 2);
+    write_bytes(x, 0, count_of(x) / 2);
     park(rig, x);
 }
 
@@ -182,7 +188,7 @@ static void run(struct rig *rig, struct http_exchange *x) {
     case RIG_PARK_BODY: park(rig, x); return;
     case RIG_BEGIN:
         http_response_begin(x, 200, SPAN("text/plain"));
-        write_bytes(x, 0, number(param(x, "n")));
+        write_bytes(x, 0, count_of(x));
         break;
     case RIG_BEGIN_PARK: begin_and_park(rig, x); return;
     case RIG_FAIL: fail_midway(x); break;
@@ -209,7 +215,7 @@ static void go_on(struct http_exchange *x) {
         http_response_write(x, x->body);
         break;
     default: /* RIG_BEGIN_PARK */
-        write_bytes(x, number(n) / 2, number(n));
+        write_bytes(x, count_of(x) / 2, count_of(x));
     }
     http_exchange_finish(x);
 }
@@ -228,7 +234,7 @@ static void piece_came(struct rig *rig, struct http_exchange *x, struct span pie
 
 /* ---------------------------------------------------------------------------------------------------------- feed ---- */
 
-static void next_events(struct rig *rig, struct span input) {
+void rig_go_on(struct rig *rig, struct span input) {
     struct http_exchange *x = NULL, *streaming = NULL;
     struct span piece;
     rig->full = false;
@@ -256,7 +262,7 @@ static void next_events(struct rig *rig, struct span input) {
 
 void rig_feed(struct rig *rig, struct span bytes) {
     char *copy = guard_copy(&rig->guard, bytes.data, bytes.len);
-    next_events(rig, span_of(copy, bytes.len));
+    rig_go_on(rig, span_of(copy, bytes.len));
     memset(copy, '#', bytes.len); /* it may die now */
 }
 
@@ -266,7 +272,7 @@ void rig_resume(struct rig *rig, uint32_t which) {
     memmove(&rig->parked[which], &rig->parked[which + 1], (rig->parked_count - which) * sizeof x);
     go_on(x);
     if (rig->full) {
-        next_events(rig, span_of(NULL, 0));
+        rig_go_on(rig, span_of(NULL, 0));
     }
 }
 
@@ -373,7 +379,7 @@ static size_t summarise(struct span rest, char *out, size_t room) {
 }
 
 const char *rig_summary(struct rig *rig) {
-    enum { ROOM = 256 * 1024 };
+    enum { ROOM = RIG_OUTPUT_MAX + 1024 };
     static char text[ROOM];
     rig_take_output(rig);
     size_t len = summarise(span_of(rig->output, rig->output_len), text, ROOM);
@@ -443,5 +449,8 @@ const char *rig_insane(const struct rig *rig) {
     if (conn->closing && conn->carry != NULL && rig->ended) {
         return "a carry that nobody will read";
     }
-    return parked == rig->parked_count ? NULL : "a parked exchange too few or too many";
+    for (uint32_t i = 0; i < rig->parked_count; i++) {
+        parked -= rig->parked[i]->conn == conn ? 1 : 0; /* the others' connection ended before their turn */
+    }
+    return parked == 0 ? NULL : "a parked exchange too few or too many";
 }

@@ -26,7 +26,11 @@ enum rig_route {
     RIG_ROUTES_COUNT,
 };
 
-enum { RIG_OUTPUT_MAX = 4 * 1024 * 1024, RIG_PARKED_MAX = 128 };
+enum {
+    RIG_OUTPUT_MAX = 16 * 1024 * 1024,
+    RIG_PARKED_MAX = 128,
+    RIG_BEGIN_MAX = 60000, /* the greatest {n} of /begin and /begin-park */
+};
 
 /* How many of each there are; all of rig_plenty, or fewer. */
 struct rig_sizes {
@@ -62,6 +66,9 @@ void rig_reset(struct rig *rig);
 /* Feeds the bytes as one input (at most HTTP_INPUT_BYTES_MAX) and runs what comes of it until MORE, FULL or ENDED. With FULL
  * pending, parked exchanges must be resumed first. */
 void rig_feed(struct rig *rig, struct span bytes);
+
+/* The same with bytes that stay where they are. */
+void rig_go_on(struct rig *rig, struct span input);
 
 /* All bytes, in pieces: the first of `first` bytes, then of `step` each. Resumes parked exchanges, oldest first, whenever the
  * connection is full. */

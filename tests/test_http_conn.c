@@ -371,6 +371,7 @@ static void test_refuse(void **state) {
         { "", "closed" }, /* idle: nothing to answer */
         { "GET /", "408 closed" },
         { "HEAD / HTTP/1.1\r\n", "408(16) closed" },
+        { "HEAD / HTTP/1.1\r", "408 closed" }, /* no request yet, so not one without a body */
         { GET("/ok") "GET /", "200:ok 408 closed" },
         { GET("/park/1") "GET /", "200:parked 1 408 closed" },
         { "POST /echo HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\n12", "408 closed" },

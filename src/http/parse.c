@@ -465,9 +465,9 @@ static void begin(struct http_request *request) {
     request->method_text = request->target = request->path = request->query = (struct http_view){ 0, 0 };
 }
 
-/* A line that is no request line says nothing, whatever its first bytes looked like. */
+/* A line that is no request line, or not yet, says nothing, whatever its first bytes look like. */
 static int bad_line(struct http_request *request, int status) {
-    if (status == 400 || status == 414) {
+    if (status == PARSE_MORE || status == 400 || status == 414) {
         request->method = HTTP_METHOD_UNKNOWN;
         request->version_minor = 1;
     }

@@ -38,7 +38,8 @@ bool span_equal_nocase(struct span a, struct span b);
 
 /* The bytes from `from` to the end; empty when `from` is beyond it. */
 static inline struct span span_from(struct span s, size_t from) {
-    return from >= s.len ? (struct span){ s.data + s.len, 0 } : (struct span){ s.data + from, s.len - from };
+    size_t n = from < s.len ? from : s.len;
+    return (struct span){ n == 0 ? s.data : s.data + n, s.len - n };
 }
 
 /* At most the first `len` bytes. */
