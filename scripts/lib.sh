@@ -194,7 +194,8 @@ build() { # folder, meson options
     if [ "$(cat "$stamp" 2> /dev/null)" != "$options" ] || [ ! -f "$folder/build.ninja" ]; then
         rm -rf "$folder/meson-private" "$folder/meson-info" "$folder/build.ninja" "$stamp"
         mkdir -p "$folder"
-        (cd "$here" && meson setup "$folder" "$@") > "$folder/setup.log" 2>&1 || { cat "$folder/setup.log" >&2; return 1; }
+        (cd "$here" && meson setup "$folder" "$@") > "$folder/setup.log" 2>&1 ||
+            { tail -n 15 "$folder/setup.log" >&2; return 1; }
         echo "$options" > "$stamp"
     fi
     ninja -C "$folder" > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
