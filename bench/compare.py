@@ -22,11 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from measure import plot, report  # noqa: E402
 from measure.arms import ROOT, Unavailable, program  # noqa: E402
 from measure.environment import environment, one_line  # noqa: E402
-from measure.generators import has_wrk  # noqa: E402
-from measure.process import cpus  # noqa: E402
-from measure.study import PRESETS, SWITCHES, WORKLOADS, Study  # noqa: E402
+from measure.process import POLICIES, cpus, set_policy  # noqa: E402
+from measure.study import ONE_CORE, PRESETS, SWITCHES, TWO_CORES, WORKLOADS, Study  # noqa: E402
 
-PHASES = ("backends", "calls", "presets", "switches", "wrk")
+PHASES = ("backends", "calls", "presets", "switches", "generators")
 
 
 def arguments():
@@ -37,6 +36,7 @@ def arguments():
                         help=f"phases ({', '.join(PHASES)}) and workloads ({', '.join(WORKLOADS)}); default: all")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds per cell (7; quick: 3)")
     parser.add_argument("--seconds", type=float, metavar="S", help="of each run (1.2; quick: 0.5)")
+    parser.add_argument("--policy", choices=list(POLICIES), default="batch", help="scheduling policy of server and generator (batch)")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build directory")
     parser.add_argument("--out", type=Path, default=ROOT / "build/compare", help="where the report goes")
     options = parser.parse_args()
@@ -76,17 +76,16 @@ def run(study, options):
     if "switches" in phases:
         study.phase_variants("switches", list(SWITCHES), few if quick else workloads[:1] + workloads[2:], seconds * 0.8,
                              max(2, rounds - 2))
-    if "wrk" in phases and has_wrk():
-        study.phase_wrk(max(1, round(seconds)), 1 if quick else 3)
-    elif "wrk" in phases:
-        study.note("the cross-check by wrk was left out: wrk is not installed")
+    if "generators" in phases:
+        study.phase_generators(max(1, round(seconds)), 1 if quick else 3, (ONE_CORE,) if quick else (ONE_CORE, TWO_CORES))
 
 
 def main():
     options = arguments()
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    mode = "quick" if options.quick else "full"
+    mode = ("quick" if options.quick else "full") + f", policy {options.policy}"
+    set_policy(options.policy)
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         study = Study(options.build, folder, cpus())
         env = environment(options.build)
@@ -94,7 +93,7 @@ def main():
         run(study, options)
     text = report.render(study, one_line(env), null, mode)
     (options.out / "report.txt").write_text(text, encoding="utf-8")
-    result = {"format": 1, "mode": mode, "environment": env, "null_call": null, "arms": study.arms, "invalid": study.problems,
+    result = {"format": 1, "mode": mode, "policy": options.policy, "environment": env, "null_call": null, "arms": study.arms, "invalid": study.problems,
               "notes": study.notes, "seconds": round(time.monotonic() - started, 1), "runs": study.runs}
     (options.out / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     drawn = plot.draw(study.runs, options.out)

@@ -34,7 +34,8 @@ def skipped(what, bound, why):
 
 def render(checks):
     return table.render(["what", "bound", "measured", "", ""],
-                        [[c.what, c.bound, c.measured, c.verdict, c.beside] for c in checks])
+                        [[c.what, c.bound, c.measured, c.verdict, c.beside] for c in checks],
+                        words=2)
 
 
 def exit_code(checks):

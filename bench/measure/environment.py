@@ -69,6 +69,8 @@ def environment(build):
         "clocksource": _file("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         "io_uring_disabled": _file("/proc/sys/kernel/io_uring_disabled"),
         "somaxconn": _file("/proc/sys/net/core/somaxconn"),
+        "congestion_control": _file("/proc/sys/net/ipv4/tcp_congestion_control"),
+        "qdisc": _file("/proc/sys/net/core/default_qdisc"),
         "memlock": limit(resource.RLIMIT_MEMLOCK),
         "nofile": limit(resource.RLIMIT_NOFILE),
         "root": os.geteuid() == 0,

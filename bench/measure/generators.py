@@ -51,21 +51,28 @@ WRK_PIPELINE = """init = function(args)
 end
 request = function() return many end
 """
+# What load does with every response; wrk by itself looks for statuses above 399 only.
+WRK_CHECK = """wrong = 0
+response = function(status, headers, body)
+  if status ~= 200 or #body ~= 2 then wrong = wrong + 1 end
+end
+"""
 
 
 def has_wrk():
     return shutil.which("wrk") is not None
 
 
-def run_wrk(folder, port, connections=64, depth=1, seconds=2, cpu=None):
-    """{requests, seconds, cpu_us}: wrk with one thread on /pipeline."""
+def run_wrk(folder, port, connections=64, depth=1, seconds=2, cpu=None, checking=False):
+    """{requests, errors, cpu_us}: wrk with one thread on /pipeline; `checking` looks at each status and length, too."""
     if not has_wrk():
         raise Unavailable("wrk is not installed")
-    script = Path(folder) / f"wrk-{depth}.lua"
-    script.write_text(WRK_PIPELINE.format(depth=depth), encoding="ascii")
+    lua = (WRK_PIPELINE.format(depth=depth) if depth > 1 else "") + (WRK_CHECK if checking else "")
+    script = Path(folder) / f"wrk-{depth}-{checking}.lua"
+    script.write_text(lua, encoding="ascii")
     command = ["taskset", "-c", str(cpu)] if cpu is not None else []
     command += ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s"]
-    command += ["-s", str(script)] if depth > 1 else []
+    command += ["-s", str(script)] if lua else []
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([*command, f"http://127.0.0.1:{port}/pipeline"], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=seconds + 30, env=clean_environment(), check=False)

@@ -104,3 +104,11 @@ def listeners(port):
 def cpus():
     """The CPUs this process may use."""
     return sorted(os.sched_getaffinity(0))
+
+
+POLICIES = {"batch": os.SCHED_BATCH, "normal": os.SCHED_OTHER}
+
+
+def set_policy(name):
+    """The scheduling policy of this process and of all that it starts."""
+    os.sched_setscheduler(0, POLICIES[name], os.sched_param(0))

@@ -60,37 +60,42 @@ def spread(values):
 
 # ------------------------------------------------------------------------------------------------------- tables ----
 
-BACKEND_COLUMNS = ["arm", "CPU us/request", "min..max", "user", "system", "ratio to uring", "95 %", "system calls/request",
-                   "completions/turn", "switches/1000", "RSS anon", "RSS shared", "requests/s"]
+COST_COLUMNS = ["arm", "CPU us/request", "min..max", "user", "system", "ratio to uring", "95 %", "generator's us", "requests/s"]
+CONDUCT_COLUMNS = ["arm", "system calls/request", "completions/turn", "switches/1000 requests", "RSS anonymous", "RSS shared"]
 
 
 def mib(value):
-    return None if value is None else f"{value / 2**20:.1f}M"
+    return None if value is None else f"{value / 2**20:.1f} MiB"
 
 
-def backend_row(runs, arm, base="uring"):
-    span = sums.interval(ratios(runs, arm, base)) if ratios(runs, arm, base) else None
-    last = [run for run in runs if run["arm"] == arm][-1]
-    switches = middle(runs, arm, "switches")
-    rates = [run["requests"] / run["seconds"] for run in runs if run["arm"] == arm]
+def cost_row(runs, arm, base="uring"):
+    span = sums.interval(ratios(runs, arm, base)) if arm != base and ratios(runs, arm, base) else None
+    chosen = [run for run in runs if run["arm"] == arm]
     return [arm, middle(runs, arm, "cpu_us"), spread(by_round(runs, arm, "cpu_us")), middle(runs, arm, "user_us"),
             middle(runs, arm, "system_us"), f"{span.mid:.3f}" if span else None,
-            f"{span.low:.3f}..{span.high:.3f}" if span else None, middle(runs, arm, "calls_per_request"),
-            middle(runs, arm, "completions_per_turn"), None if switches is None else switches * 1000,
-            mib(last["memory"]["anonymous"]), mib(last["memory"]["shared"]), f"{median(rates):,.0f}"]
+            f"{span.low:.3f}..{span.high:.3f}" if span else None,
+            median(run["generator"]["cpu"]["per_request_us"] for run in chosen),
+            f"{median(run['requests'] / run['seconds'] for run in chosen):,.0f}"]
+
+
+def conduct_row(runs, arm):
+    last = [run for run in runs if run["arm"] == arm][-1]
+    return [arm, middle(runs, arm, "calls_per_request"), middle(runs, arm, "completions_per_turn"),
+            middle(runs, arm, "switches") * 1000, mib(last["memory"]["anonymous"]), mib(last["memory"]["shared"])]
 
 
 def backend_tables(runs, phase, base="uring"):
     for key, here in cells(runs, phase):
         floor = floor_of(here, base)
         heading = name_of(key) + (f"; noise floor +-{floor * 100:.1f} % (A/A)" if floor is not None else "")
-        yield heading + "\n" + table.render(BACKEND_COLUMNS, [backend_row(here, arm, base) for arm in arms_of(here)])
+        yield "\n".join((heading, table.render(COST_COLUMNS, [cost_row(here, arm, base) for arm in arms_of(here)]), "",
+                         table.render(CONDUCT_COLUMNS, [conduct_row(here, arm) for arm in arms_of(here)])))
 
 
 def calls_by_name(runs, arm, which):
     """{name: calls per request} over all runs of the arm."""
     chosen = [run for run in runs if run["arm"] == arm and run.get(which)]
-    requests = sum(run["requests"] for run in chosen)
+    requests = sum(run["requests"] for run in chosen) or 1
     names = dict.fromkeys(name for run in chosen for name in run[which])
     return {name: sum(run[which].get(name, 0) for run in chosen) / requests for name in names}
 
@@ -104,7 +109,7 @@ def call_tables(runs):
             worst = worst_difference(here, arm)
             rates = [run["requests"] / run["seconds"] for run in here if run["arm"] == arm]
             bound = any(run.get("generator_bound") for run in here if run["arm"] == arm)
-            rows.append([arm, middle(here, arm, "calls_per_request"), sum(kernel.values()) if kernel else None,
+            rows.append([arm, sum(calls_by_name(here, arm, "own_calls").values()), sum(kernel.values()) if kernel else None,
                          f"{worst[0]} {worst[1]:.2%}" if worst else None, middle(here, arm, "completions_per_turn"),
                          f"{middle(here, arm, 'utilisation') * 100:.0f} %",
                          f"{median(rates):,.0f}" + (" (generator-bound)" if bound else "")])
@@ -132,17 +137,18 @@ def worst_difference(runs, arm):
     return name, apart[name]
 
 
-def wrk_table(runs):
+GENERATOR_COLUMNS = ["server and generator", "server's CPU us/request", "system calls/request", "generator's CPU us/request"]
+
+
+def generator_table(runs):
     rows = []
-    chosen = [run for run in runs if run["phase"] == "wrk"]
-    for key in dict.fromkeys((run["arm"], run["depth"], run["placement"]) for run in chosen):
-        here = [run for run in chosen if (run["arm"], run["depth"], run["placement"]) == key]
-        figures = [median(values) if (values := [run[name] for run in here if run.get(name) is not None]) else None
-                   for name in ("cpu_us", "load_cpu_us", "calls_per_request", "load_calls_per_request", "generator_cpu_us",
-                                "load_generator_cpu_us")]
-        rows.append([f"{key[0]}, depth {key[1]}, {key[2]}", *figures])
-    return table.render(["server", "CPU us/request: wrk", "load", "calls/request: wrk", "load", "generator's own us: wrk", "load"],
-                        rows) if rows else None
+    chosen = [run for run in runs if run["phase"] == "generators"]
+    keys = dict.fromkeys((run["workload"], run["placement"], run["arm"], run["generator_name"]) for run in chosen)
+    for key in keys:
+        here = [run for run in chosen if (run["workload"], run["placement"], run["arm"], run["generator_name"]) == key]
+        rows.append([f"{key[0]}, {key[1]}: {key[2]} under {key[3]}",
+                     *(middle(here, key[2], figure) for figure in ("cpu_us", "calls_per_request", "generator_cpu_us"))])
+    return table.render(GENERATOR_COLUMNS, rows) if rows else None
 
 
 # ---------------------------------------------------------------------------------------------------- sentences ----
@@ -168,9 +174,7 @@ def predictions(runs, null_call_ns):
 
 def call_verdicts(runs):
     for key, here in cells(runs, "calls"):
-        own = [middle(here, arm, "calls_per_request") for arm in ("uring", "epoll")]
-        if None in own:
-            continue
+        own = [sum(calls_by_name(here, arm, "own_calls").values()) for arm in ("uring", "epoll")]
         sentence = f"{name_of(key)}: uring makes {table.number(own[0])} system calls per request, epoll {table.number(own[1])}"
         worst = [worst_difference(here, arm) for arm in ("uring", "epoll")]
         if None not in worst:
@@ -191,9 +195,11 @@ def variant_verdicts(runs, phase):
                        f"; system calls per request {table.number(calls)} against {table.number(base)}.")
 
 
-HEAD = """Load: closed loop; do not read its latency as a service's latency. CPU is the server's, all of its threads; user and
-system are estimated from timer ticks. Placements: "{one}": server and generator pinned to one CPU (steady CPU ratios);
-"{two}": one CPU each (system calls per request; CPU there varies too much to compare)."""
+HEAD = """Load: bench/load on its own io_uring, closed loop; do not read its latency as a service's latency. CPU is the server's, all
+of its threads; user and system are estimated from timer ticks. Placements: "{one}": server and generator pinned to one CPU
+(steady CPU ratios); "{two}": one CPU each (system calls per request; CPU there varies too much to compare). Policy batch: a
+wake-up does not interrupt who runs, so every wake handles a full batch; with policy normal the generator interrupts an epoll
+server after each of its sends, and a comparison is mostly of that (docs/measuring.md)."""
 
 
 def render(study, env_line, null_call, mode):
@@ -216,9 +222,9 @@ def render(study, env_line, null_call, mode):
         parts += [f"## table: {title}"] + found if found else []
     found = list(call_tables(study.runs))
     parts += ["## table: system calls"] + found if found else []
-    wrk = wrk_table(study.runs)
-    parts += ["## cross-check: wrk sends one by one and wakes the server for each; load sends all that is due at once", wrk] \
-        if wrk else []
+    generators = generator_table(study.runs)
+    parts += ["## cross-check: generators (wrk sends one by one and wakes the server for each; load sends all that is due at once)",
+              generators] if generators else []
     if study.notes:
         parts.append("notes:\n" + "\n".join(f"  - {note}" for note in study.notes))
     if study.problems:

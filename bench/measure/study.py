@@ -8,6 +8,7 @@ import hashlib
 import re
 import socket
 import sys
+import time
 from dataclasses import dataclass
 
 from measure import process, tracing
@@ -16,6 +17,7 @@ from measure.generators import Broken, run_load, run_wrk, wrong_responses
 
 ONE_CORE, TWO_CORES = "one core shared", "two cores"
 WARM_UP_SECONDS = 0.2
+SETTLE_SECONDS = 0.05  # the server sees the generator's connections end
 COUNT_SLACK = 0.001  # the server's and the generator's count of requests may differ by this much
 
 
@@ -35,6 +37,8 @@ WORKLOADS = {w.name: w for w in (
     Workload("reconnect", "pipeline", 1, 10, "GET /pipeline, a new connection every 10 requests"),
 )}
 
+# Every arm plans for as many connections: the default, as many as there may be descriptors, leaves none to multishot accept.
+COMMON = ["--max-connections", "4096"]
 # Arms of arena: name to arguments. "again" is what "uring" is: the known null.
 BACKENDS = {"uring": ["--io", "uring"], "epoll": ["--io", "epoll"], "again": ["--io", "uring"]}
 PRESETS = {name: ["--io", "uring", "--ring", spec] for name, spec in (
@@ -85,7 +89,7 @@ def start_arm(name, arguments, study):
     """A server pinned to the server's CPU, checked to run on the backend that its name promises."""
     if name == RIVAL:
         return Nginx(study.folder, cpu=study.server_cpu)
-    arm = Arena(study.build, study.folder, name.replace("=", "-"), arguments, cpu=study.server_cpu)
+    arm = Arena(study.build, study.folder, name.replace("=", "-"), [*COMMON, *arguments], cpu=study.server_cpu)
     arm.name = name
     backend = arm.stats()["backend"]
     wanted = arguments[arguments.index("--io") + 1]
@@ -129,18 +133,19 @@ class Study:
     def generator_cpu(self, placement):
         return self.server_cpu if placement == ONE_CORE else self.other_cpu
 
-    def measure(self, arm, workload, connections, placement, seconds, trace=False):
+    def measure(self, arm, workload, connections, placement, seconds, trace=False, io="auto"):
         """One run: a record of what the server spent and did."""
         has_stats = isinstance(arm, Arena)
         before = arm.stats()["total"] if has_stats else None
         switches = process.switches(arm.pid)
         spent = process.cpu(arm.pid)
         load = {"connections": connections, "depth": workload.depth, "reconnect": workload.reconnect, "seconds": seconds,
-                "cpu": self.generator_cpu(placement)}
+                "cpu": self.generator_cpu(placement), "io": io}
         counted = None
         if trace:
             with tracing.Counting(arm.pid) as counting:
                 result = run_load(self.build, arm.port, workload.template, **load)
+                time.sleep(SETTLE_SECONDS)
             counted = counting.by_name
         else:
             result = run_load(self.build, arm.port, workload.template, **load)
@@ -189,16 +194,17 @@ class Study:
                                                                 after["ring"]["completions_in_a_turn"])]
 
     def cell(self, phase, arms, workload, connections, placement, seconds, rounds, trace=False):
-        """Rounds of A B C C B A over running arms. A broken run stands in the records as None."""
+        """Rounds of A B C C B A over running arms; of A B C when calls are counted, where drift does not matter."""
         if self.generator_cpu(placement) is None:
             self.note(f"'{TWO_CORES}' was left out: this process may use one CPU only")
             return
+        order = arms if trace else arms + arms[::-1]
         self.say(f"{phase}: {workload.name}, {connections} connections, {placement}: "
-                 f"{', '.join(arm.name for arm in arms)}; {rounds} rounds of {2 * len(arms) * seconds:.0f} s")
+                 f"{', '.join(arm.name for arm in arms)}; {rounds} rounds of {len(order)} runs")
         for arm in arms:
             self.measure(arm, workload, connections, placement, WARM_UP_SECONDS)
         for number in range(rounds):
-            for at, arm in enumerate(arms + arms[::-1]):
+            for at, arm in enumerate(order):
                 try:
                     record = self.measure(arm, workload, connections, placement, seconds, trace)
                 except Broken as why:
@@ -243,45 +249,58 @@ class Study:
     def phase_variants(self, phase, names, workloads, seconds, rounds, connections=64):
         """Presets or switches against the default, on one core shared."""
         for workload in workloads:
-            arms = self.start(["uring", NULL_ARM, *names])
+            arms = self.without_twins(self.start(["uring", NULL_ARM, *names]))
             self.cell(phase, arms, workload, connections, ONE_CORE, seconds, rounds)
             for arm in arms:
                 arm.stop()
 
-    def phase_wrk(self, seconds, rounds):
-        """The same servers under wrk, which sends one by one: a cross-check of direction, and what the generators cost."""
+    def without_twins(self, arms):
+        """Stops the arms whose switch changes nothing here: they would run as the default does."""
+        kept = []
+        for arm in arms:
+            same = self.arms[arm.name]["features"] == self.arms["uring"]["features"]
+            if same and arm.name not in ("uring", NULL_ARM):
+                self.note(f"{arm.name} was left out: the default runs so here already")
+                arm.stop()
+            else:
+                kept.append(arm)
+        return kept
+
+    def phase_generators(self, seconds, rounds, placements):
+        """The same servers under load on uring, load on epoll, and wrk, which sends one by one, as it is and made to check each
+        response as load does. A cross-check of direction, and what the generators cost themselves."""
         arms = self.start(["uring", "epoll", RIVAL])
         for number in range(rounds):
-            for depth in (1, 16):
-                for placement in (ONE_CORE, TWO_CORES):
+            for workload in (WORKLOADS["single"], WORKLOADS["pipelined"]):
+                for placement in placements:
                     for arm in arms:
-                        self.wrk_run(arm, depth, placement, seconds, number)
+                        self.under_generators(arm, workload, placement, seconds, number)
         for arm in arms:
             arm.stop()
 
-    def wrk_run(self, arm, depth, placement, seconds, number):
-        cpu = self.generator_cpu(placement)
-        if cpu is None:
+    def under_generators(self, arm, workload, placement, seconds, number):
+        if self.generator_cpu(placement) is None:
             return
-        workload = WORKLOADS["single" if depth == 1 else "pipelined"]
-        ours = self.measure(arm, workload, 64, placement, seconds)
-        before = arm.stats()["total"] if isinstance(arm, Arena) else None
-        spent = process.cpu(arm.pid)
+        common = {"phase": "generators", "placement": placement, "round": number}
+        for io in ("uring", "epoll"):
+            record = self.measure(arm, workload, 64, placement, seconds, io=io)
+            self.runs.append(record | common | {"generator_name": f"load on {io}",
+                                                "generator_cpu_us": record["generator"]["cpu"]["per_request_us"]})
         try:
-            result = run_wrk(self.folder, arm.port, 64, depth, max(1, round(seconds)), cpu)
+            for checking in (False, True):
+                self.runs.append(self.under_wrk(arm, workload, placement, seconds, checking) | common)
         except (Broken, Unavailable) as why:
             self.note(f"wrk was left out: {why}")
-            return
+
+    def under_wrk(self, arm, workload, placement, seconds, checking):
+        before = arm.stats()["total"] if isinstance(arm, Arena) else None
+        spent = process.cpu(arm.pid)
+        result = run_wrk(self.folder, arm.port, 64, workload.depth, max(1, round(seconds)), self.generator_cpu(placement), checking)
         spent = process.cpu(arm.pid).since(spent)
         if result["errors"]:
             self.invalid(f"{arm.name} under wrk: {'; '.join(result['errors'])}")
-        record = {"phase": "wrk", "arm": arm.name, "depth": depth, "placement": placement, "round": number,
-                  "requests": result["requests"], "cpu_us": spent.total / result["requests"],
-                  "generator_cpu_us": result["cpu_us"] / result["requests"],
-                  "load_cpu_us": ours["cpu_us"], "load_generator_cpu_us": ours["generator"]["cpu"]["per_request_us"],
-                  "load_calls_per_request": ours.get("calls_per_request")}
-        if before:
-            after = arm.stats()["total"]
-            calls = differences(after["system_calls_by_name"], before["system_calls_by_name"])
-            record["calls_per_request"] = sum(calls.values()) / result["requests"]
-        self.runs.append(record)
+        calls = differences(arm.stats()["total"]["system_calls_by_name"], before["system_calls_by_name"]) if before else None
+        n = result["requests"]
+        return {"arm": arm.name, "workload": workload.name, "generator_name": "wrk, checking" if checking else "wrk", "requests": n, "connections": 64,
+                "cpu_us": spent.total / n, "generator_cpu_us": result["cpu_us"] / n,
+                "calls_per_request": sum(calls.values()) / n if calls else None}

@@ -101,6 +101,8 @@ def prediction(null_call_ns, saved_calls, saved_us):
     span = interval(saved_us)
     sentence = (f"a null system call costs {null_call_ns:.0f} ns here, {saved_calls:.2f} per request were saved: "
                 f"{predicted:.2f} us predicted, {span.mid:.2f} +- {span.reach:.2f} us measured")
+    if span.low <= 0 <= span.high:
+        return sentence + " (what was measured is not distinguishable from nothing)"
     if span.low <= predicted <= span.high:
         return sentence + " (they agree)"
     return sentence + (" (more than the calls alone explain)" if span.mid > predicted else " (less than predicted)")
