@@ -44,6 +44,7 @@ struct contract_scenario {
     void (*run)(struct rig *rig);
     uint32_t needs;          /* row bits that it cannot do without ... */
     uint32_t excludes;       /* ... and those it has no meaning with: */
+    bool threads;            /* has more than one: what ThreadSanitizer is to see */
     const char *skip_reason; /* why, for the matrix; not NULL when needs or excludes is not 0 */
 };
 

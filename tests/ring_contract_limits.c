@@ -276,6 +276,6 @@ const struct contract_scenario contract_limits[] = {
       .skip_reason = "simulated sockets have no descriptors" },
     { .name = "accept_fails_for_a_while", .run = accept_fails_for_a_while, .excludes = ROW_REAL,
       .skip_reason = "only the simulator fails on demand" },
-    { .name = "turns_are_bounded", .run = turns_are_bounded },
+    { .name = "turns_are_bounded", .run = turns_are_bounded, .threads = true },
     { 0 },
 };

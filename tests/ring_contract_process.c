@@ -39,7 +39,7 @@ static void release_with_everything_armed(struct rig *rig) {
     int fds[2];
     RIG_CHECK(rig, pipe2(fds, O_CLOEXEC) == 0);
     uint32_t before = process_descriptors();
-    for (uint32_t i = 0; i < 5; i++) {
+    for (uint32_t i = 0; i < 3; i++) {
         *rig = saved;
         arm_everything(rig, fds);
         struct ring_address address = rig->address;
@@ -377,7 +377,7 @@ static uint32_t io_workers(void) {
 /* Each kind of operation once; none of them may make the kernel start a worker thread for it. */
 static void no_worker_threads(struct rig *rig) {
     rig_open_listening(rig, NULL);
-    for (uint32_t i = 0; i < 10; i++) {
+    for (uint32_t i = 0; i < 4; i++) {
         struct link *client = rig_pair(rig), *server = client->peer;
         link_send(client, 100000);
         link_send_segments(server, 3000000, 7, RING_SEND_LOUD);

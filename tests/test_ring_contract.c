@@ -125,12 +125,23 @@ static void collect(void) {
         }
 }
 
+#if defined(__SANITIZE_THREAD__)
+#define THREADS_ONLY true
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREADS_ONLY true
+#endif
+#endif
+#ifndef THREADS_ONLY
+#define THREADS_ONLY false /* ThreadSanitizer is slow, and traced system calls are not only ours then */
+#endif
+
 static bool wanted(const struct cell *cell, int argc, char **argv) {
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], cell->name) == 0 || strcmp(argv[i], cell->scenario->name) == 0) return true;
         if (strcmp(argv[i], cell->row->name) == 0) return true;
     }
-    return argc == 0;
+    return argc == 0 && (!THREADS_ONLY || cell->scenario->threads);
 }
 
 int main(int argc, char **argv) {
