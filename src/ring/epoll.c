@@ -60,20 +60,26 @@ static bool only_local(const struct epoll *epoll) {
     return epoll->sent_first != NULL || epoll->closed.count > 0;
 }
 
+static int32_t fetch(struct epoll *epoll, int timeout) {
+    ring_count_call(&epoll->base, RING_CALL_epoll_wait);
+    int n = epoll_wait(epoll->epoll_fd, epoll->events, EPOLL_EVENTS_MAX, timeout);
+    int32_t error = n < 0 && errno != EINTR ? -errno : 0;
+    epoll->event_at = 0;
+    epoll->event_count = n < 0 ? 0 : (uint32_t)n;
+    return error;
+}
+
 static int32_t epoll_turn(struct ring *ring, uint64_t deadline_ns) {
     struct epoll *epoll = epoll_of(ring);
     if (!epoll->local_turn) ring_count_turn(ring, epoll->turn_events);
     epoll->turn_events = 0;
     begin_turn(epoll);
-    epoll->event_at = 0;
-    epoll->event_count = 0;
-    epoll->local_turn = only_local(epoll);
+    /* An edge is told once: what a full turn has left of the last call is looked at before there is another one. */
+    bool left = epoll->event_at < epoll->event_count;
+    epoll->local_turn = !left && only_local(epoll);
     if (epoll->local_turn) return 0;
-    int timeout = anything_pending(epoll) ? 0 : timeout_ms(epoll, deadline_ns);
-    ring_count_call(ring, RING_CALL_epoll_wait);
-    int n = epoll_wait(epoll->epoll_fd, epoll->events, EPOLL_EVENTS_MAX, timeout);
-    int32_t error = n < 0 && errno != EINTR ? -errno : 0;
-    epoll->event_count = n < 0 ? 0 : (uint32_t)n;
+    int32_t error = 0;
+    if (!left) error = fetch(epoll, anything_pending(epoll) ? 0 : timeout_ms(epoll, deadline_ns));
     ring_common_turn(ring);
     if (epoll->accept_retry_ns != 0 && ring->now_ns >= epoll->accept_retry_ns) epoll->accept_retry_ns = 0;
     return error;
