@@ -69,9 +69,10 @@ void ring_job_finished(struct ring_job *job) {
     atomic_fetch_sub_explicit(&ring->jobs_out, 1, memory_order_release);
 }
 
-/* `signalled` goes down before anything is collected: whoever comes later writes the eventfd again, so nothing is lost. */
+/* `signalled` goes down before anything is collected: whoever comes later writes the eventfd again, so nothing is lost. An
+ * exchange, not a store: what a thread did before it found `signalled` up is seen by the relaxed look at `woken`, too. */
 void ring_common_woken(struct ring *ring) {
-    atomic_store(&ring->signalled, false);
+    (void)atomic_exchange(&ring->signalled, false);
     struct ring_job *job = atomic_exchange(&ring->finished, NULL);
     struct ring_job *in_order = NULL;
     while (job != NULL) {
@@ -97,9 +98,7 @@ bool ring_common_next(struct ring *ring, struct ring_event *out) {
         out->job = job;
         return true;
     }
-    if (!atomic_load_explicit(&ring->woken, memory_order_relaxed)) return false;
-    if (atomic_load_explicit(&ring->signalled, memory_order_relaxed)) return false; /* its eventfd event is to come */
-    if (!atomic_exchange(&ring->woken, false)) return false;
+    if (!ring_common_pending(ring) || !atomic_exchange(&ring->woken, false)) return false;
     ring_count(&ring->counters.wakes, 1);
     ring_event_set(out, RING_WOKEN, (struct ring_id){ 0 }, NULL, 0);
     return true;

@@ -51,7 +51,7 @@ static int timeout_ms(struct epoll *epoll, uint64_t deadline_ns) {
 
 static bool anything_pending(const struct epoll *epoll) {
     if (epoll->closed.count > 0 || epoll->ready.count > 0 || epoll->sent_first != NULL) return true;
-    return epoll->base.finished_now != NULL || epoll_accept_pending(epoll);
+    return ring_common_pending(&epoll->base) || epoll_accept_pending(epoll);
 }
 
 /* Sends that are done, and nothing else: their turn needs no system call. */

@@ -75,6 +75,12 @@ void ring_common_turn(struct ring *ring);
 /* The eventfd was read: collects what finished. Then ring_common_next yields WOKEN and FINISHED until false. */
 void ring_common_woken(struct ring *ring);
 bool ring_common_next(struct ring *ring, struct ring_event *out);
+/* ring_common_next has something; before a turn: what the one before had no room for. */
+static inline bool ring_common_pending(const struct ring *ring) {
+    if (ring->finished_now != NULL) return true;
+    if (!atomic_load_explicit(&ring->woken, memory_order_relaxed)) return false;
+    return !atomic_load_explicit(&ring->signalled, memory_order_relaxed); /* else its eventfd event is to come */
+}
 
 /* Writes the eventfd unless it is signalled already. From any thread. */
 void ring_common_signal(struct ring *ring);

@@ -160,7 +160,7 @@ int32_t uring_enter(struct uring *uring, uint32_t wait_for, uint64_t deadline_ns
 static bool anything_pending(const struct uring *uring) {
     if (uring->closed.count > 0 || uring->kept.count > 0) return true;
     if (uring->cq_head != io_uring_smp_load_acquire(uring->ring.cq.ktail)) return true;
-    if (uring->base.finished_now != NULL) return true;
+    if (ring_common_pending(&uring->base)) return true;
     /* Those that were armed may have no bytes to take the buffers with; others in the line have. */
     if (uring->starved.count > 0 && uring->buffers.with_kernel > 0) return true;
     return uring->parked_count > 0 && uring->base.slots.in_use < uring->base.slots.count;
