@@ -48,7 +48,7 @@ static void *count(void *arg) {
         counter_add(side->counter, 1);
         __asm__ volatile("" ::: "memory"); /* each addition reaches memory, as it does in a turn */
     }
-    side->ns = (double)(now_ns() - begin) / ADDITIONS;
+    side->ns = (double)(now_ns() - begin) / (double)ADDITIONS;
     return NULL;
 }
 

@@ -23,7 +23,7 @@ static double round_ns(void) {
     for (int i = 0; i < CALLS; i++) {
         syscall(SYS_getppid);
     }
-    return (double)(now_ns() - begin) / CALLS;
+    return (double)(now_ns() - begin) / (double)CALLS;
 }
 
 static int compare(const void *a, const void *b) {
