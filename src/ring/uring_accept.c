@@ -160,6 +160,10 @@ bool uring_accepted(struct uring *uring, struct uring_slot *slot, const struct i
     }
     struct ring_id listener = slots_id(&uring->base.slots, &slot->base);
     bool fixed = uring->tuning.files_direct;
+    if (slot->base.closing) { /* nothing but CLOSED follows a close: as for a client in the backlog */
+        uring_close_file(uring, cqe->res, fixed);
+        return false;
+    }
     bool told = uring->parked_count == 0 && slots_free(uring) > 0;
     if (told)
         deliver(uring, listener, cqe->res, fixed, out);
@@ -169,13 +173,6 @@ bool uring_accepted(struct uring *uring, struct uring_slot *slot, const struct i
     if (slot->accept_multi && !stopped) ring_count(&uring->base.counters.rearms_accept, 1);
     if (may_arm(uring, slot)) arm(uring, slot);
     return told;
-}
-
-void uring_accept_stop(struct uring *uring, struct uring_slot *slot) {
-    if (slot->accepting) {
-        slot->accept_cancelled = true;
-        uring_cancel(uring, slot, OP_ACCEPT);
-    }
 }
 
 static void drop_parked(struct uring *uring, struct ring_id listener) {
@@ -188,6 +185,14 @@ static void drop_parked(struct uring *uring, struct ring_id listener) {
             uring->parked[(uring->parked_head + kept++) % uring->parked_max] = parked;
     }
     uring->parked_count = kept;
+}
+
+void uring_accept_stop(struct uring *uring, struct uring_slot *slot) {
+    drop_parked(uring, slots_id(&uring->base.slots, &slot->base));
+    if (slot->accepting) {
+        slot->accept_cancelled = true;
+        uring_cancel(uring, slot, OP_ACCEPT);
+    }
 }
 
 void uring_accept_forget(struct uring *uring, const struct uring_slot *slot) {
