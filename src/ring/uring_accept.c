@@ -123,7 +123,7 @@ bool uring_accept_parked(struct uring *uring, struct ring_event *out) {
     if (slots_free(uring) == 0) return false;
     struct parked parked = uring->parked[uring->parked_head];
     uring->parked_head = (uring->parked_head + 1) % uring->parked_max;
-    uring->parked_count--;
+    if (--uring->parked_count == 0) uring->accept_check = true; /* it waited for the last one */
     return deliver(uring, parked.listener, parked.file, parked.fixed, out);
 }
 
