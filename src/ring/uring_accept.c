@@ -127,24 +127,23 @@ bool uring_accept_parked(struct uring *uring, struct ring_event *out) {
     return deliver(uring, parked.listener, parked.file, parked.fixed, out);
 }
 
-/* EMFILE and its like leave the client in the backlog (normal descriptors): try again when something was closed, or soon. */
+/* EMFILE and its like leave the client in the backlog (normal descriptors): try again when something was closed, or soon. So
+ * for what we don't know, which may never end (ENOTSOCK). */
 static void failed(struct uring *uring, struct uring_slot *slot, int32_t error) {
     ring_count(&uring->base.counters.accept_errors, 1);
     switch (error) {
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        ring_count(&uring->base.counters.accept_pauses, 1);
-        uring->accept_retry_ns = uring->base.now_ns + RETRY_NS;
+    case ECONNABORTED: /* that client only */
+    case EINTR:
+    case EPROTO:
+        if (may_arm(uring, slot)) arm(uring, slot);
         return;
-    case EINVAL: /* a kernel without multishot accept, or a listener that was shut down: both stop here */
+    case EINVAL: /* a kernel without multishot accept, or a listener that was shut down */
         if (slot->accept_multi) uring->tuning.accept_multi = false;
-        uring->accept_retry_ns = uring->base.now_ns + RETRY_NS;
-        return;
-    default: break; /* ECONNABORTED and its like: that client only */
+        break;
+    default: break;
     }
-    if (may_arm(uring, slot)) arm(uring, slot);
+    ring_count(&uring->base.counters.accept_pauses, 1);
+    uring->accept_retry_ns = uring->base.now_ns + RETRY_NS;
 }
 
 bool uring_accepted(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out) {
