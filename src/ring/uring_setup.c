@@ -407,6 +407,13 @@ static void close_undelivered(struct uring *uring) {
     io_uring_smp_store_release(uring->ring.cq.khead, uring->cq_head);
 }
 
+/* A listener is closed when its requests have ended, a socket by a submission as soon as it is asked for. */
+static bool is_open(const struct uring_slot *slot) {
+    if (slot->base.kind == SLOT_FREE || slot->base.kind == SLOT_WATCH || slot->fixed) return false;
+    if (!slot->base.closing) return true;
+    return slot->base.kind == SLOT_LISTENER && slot->base.on_list != LIST_CLOSED;
+}
+
 /* The kernel tears a ring down in its own time; what others can see (ports, connections) is ended here first. */
 static void end_everything(struct uring *uring) {
     struct io_uring_sqe *sqe = uring_submission(uring);
@@ -415,8 +422,7 @@ static void end_everything(struct uring *uring) {
     uring_submit(uring);
     for (uint32_t i = 0; i < uring->base.slots.fresh; i++) {
         struct uring_slot *slot = uring_slot_of(slots_at(&uring->base.slots, i));
-        if (slot->base.kind == SLOT_FREE || slot->base.kind == SLOT_WATCH) continue;
-        if (!slot->fixed && !(slot->base.closing && slot->base.kind == SLOT_SOCKET)) close(slot->file);
+        if (is_open(slot)) close(slot->file);
     }
     for (uint32_t i = 0; i < uring->parked_count; i++) {
         struct parked parked = uring->parked[(uring->parked_head + i) % uring->parked_max];
