@@ -268,21 +268,26 @@ static void probe_end(struct probe *probe) {
     while (io_uring_peek_cqe(&uring->ring, &cqe) == 0) io_uring_cqe_seen(&uring->ring, cqe);
 }
 
+static int32_t probe_features(struct probe *probe) {
+    struct ring_tuning *tuning = &probe->uring->tuning;
+    if (tuning->files_direct) tuning->files_direct = probe->direct = probe_direct(probe);
+    int32_t error = probe_receive(probe);
+    if (error == -EINVAL || error == -EOPNOTSUPP) {
+        tuning->receive_multi = false; /* before 6.0 */
+        error = probe_receive(probe);
+    }
+    if (error != 0) return error;
+    if (probe->direct) tuning->files_direct = probe_close_is_prompt(probe);
+    probe_end(probe);
+    return 0;
+}
+
 static int32_t probe_run(struct uring *uring) {
     struct probe probe = { .uring = uring, .pairs = { { -1, -1 }, { -1, -1 } } };
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, probe.pairs[0]) < 0) return -errno;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, probe.pairs[1]) < 0) return -errno;
-    if (uring->tuning.files_direct) {
-        probe.direct = probe_direct(&probe);
-        uring->tuning.files_direct = probe.direct;
-    }
-    int32_t error = probe_receive(&probe);
-    if (error == -EINVAL || error == -EOPNOTSUPP) {
-        uring->tuning.receive_multi = false; /* before 6.0 */
-        error = probe_receive(&probe);
-    }
-    if (error == 0 && probe.direct) uring->tuning.files_direct = probe_close_is_prompt(&probe);
-    if (error == 0) probe_end(&probe);
+    int32_t error = 0;
+    for (int i = 0; i < 2 && error == 0; i++)
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, probe.pairs[i]) < 0) error = -errno;
+    if (error == 0) error = probe_features(&probe);
     for (int i = 0; i < 4; i++)
         if (probe.pairs[i / 2][i % 2] >= 0) close(probe.pairs[i / 2][i % 2]);
     return error;
