@@ -414,6 +414,13 @@ static void make_connections(struct run *run) {
     }
 }
 
+/* The first connection holds the start of what all share. */
+static void release_connections(struct run *run) {
+    free(run->connections[0].times);
+    free(run->connections[0].reader.carry);
+    free(run->connections);
+}
+
 static int open_ring(struct run *run) {
     struct ring_config config = {
         .choice = run->options->io,
@@ -489,6 +496,7 @@ int load_run(const struct load_options *options, struct load_template *template,
     make_connections(&run);
     int failed = open_ring(&run);
     if (failed != 0) {
+        release_connections(&run);
         return failed;
     }
     struct ring_counters before = *ring_counters(run.ring);
@@ -505,5 +513,6 @@ int load_run(const struct load_options *options, struct load_template *template,
     counters_since(&out->counters, ring_counters(run.ring), &before);
     count_fairness(&run);
     ring_release(run.ring);
+    release_connections(&run);
     return failed;
 }

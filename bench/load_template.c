@@ -173,7 +173,17 @@ bool load_template_parse(char *text, size_t len, const char *name, struct load_t
     return out->count > 0 || fail(&reader, "no request: a line '=== STATUS' begins one");
 }
 
+void load_template_release(struct load_template *template) {
+    for (uint32_t i = 0; i < template->count; i++) {
+        free(template->requests[i].bytes);
+    }
+    free(template->requests);
+    free(template->text);
+    *template = (struct load_template){ 0 };
+}
+
 bool load_template_read(const char *path, struct load_template *out, char why[LOAD_WHY_BYTES]) {
+    *out = (struct load_template){ 0 };
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
         snprintf(why, LOAD_WHY_BYTES, "%s: %s", path, strerror(errno));
@@ -184,6 +194,7 @@ bool load_template_read(const char *path, struct load_template *out, char why[LO
     bool whole = feof(file) && !ferror(file);
     fclose(file);
     if (!whole) {
+        free(text);
         snprintf(why, LOAD_WHY_BYTES, "%s: cannot be read, or is larger than %d bytes", path, FILE_BYTES_MAX);
         return false;
     }
@@ -261,4 +272,11 @@ bool load_tape_make(const struct load_template *template, uint32_t depth, uint64
         memcpy(out->bytes + out->offsets[p], request->bytes, request->len);
     }
     return true;
+}
+
+void load_tape_release(struct load_tape *tape) {
+    free(tape->bytes);
+    free(tape->offsets);
+    free(tape->which);
+    *tape = (struct load_tape){ 0 };
 }

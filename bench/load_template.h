@@ -34,12 +34,15 @@ struct load_template {
     char *text;     /* the file; expectations point into it */
 };
 
-/* Reads and checks a file. False: `why` names the line and what is wrong with it. The memory lives until the process ends. */
+/* Reads and checks a file. False: `why` names the line and what is wrong with it. load_template_release follows in both
+ * cases. */
 [[gnu::warn_unused_result]] bool load_template_read(const char *path, struct load_template *out, char why[LOAD_WHY_BYTES]);
 
-/* The same, of `len` bytes at `text`, which the template keeps and writes to; `name` is for messages. */
+/* The same, of `len` bytes at `text`, which the template takes (malloc); `name` is for messages. */
 [[gnu::warn_unused_result]] bool load_template_parse(char *text, size_t len, const char *name, struct load_template *out,
                                                      char why[LOAD_WHY_BYTES]);
+
+void load_template_release(struct load_template *template);
 
 /* A tape: requests one behind the other in the order in which they are sent, so that any `depth` of them in a row are
  * one piece of memory. Position p is request which[p]; the tape repeats after `period`.
@@ -53,9 +56,11 @@ struct load_tape {
 };
 
 /* In turn (seed 0): every request `times` times, evenly spread. Else 1,024 requests drawn at random with `times` as weights.
- * False: `why` (too large). */
+ * False: `why` (too large). load_tape_release follows in both cases. */
 [[gnu::warn_unused_result]] bool load_tape_make(const struct load_template *template, uint32_t depth, uint64_t seed,
                                                 struct load_tape *out, char why[LOAD_WHY_BYTES]);
+
+void load_tape_release(struct load_tape *tape);
 
 /* The bytes of `n` <= depth requests from position `at` < period on. */
 static inline struct span load_tape_span(const struct load_tape *tape, uint32_t at, uint32_t n) {

@@ -23,14 +23,6 @@ static void must_parse(const char *text, struct load_template *out) {
     }
 }
 
-static void release(struct load_template *template) {
-    for (uint32_t i = 0; i < template->count; i++) {
-        free(template->requests[i].bytes);
-    }
-    free(template->requests);
-    free(template->text);
-}
-
 static void assert_bytes(const struct load_request *request, const char *expected) {
     assert_int_equal(request->len, strlen(expected));
     assert_memory_equal(request->bytes, expected, request->len);
@@ -64,7 +56,7 @@ static void test_requests_and_expectations(void **state) {
     assert_int_equal(r[1].times, 3);
     assert_false(r[2].expect.length_known);
     assert_false(r[3].expect.length_known);
-    release(&template);
+    load_template_release(&template);
 }
 
 static const struct bad {
@@ -90,13 +82,7 @@ static void test_bad(void **state) {
     if (strstr(why, row->why) == NULL) {
         fail_msg("'%s' does not say '%s'", why, row->why);
     }
-    release(&template);
-}
-
-static void release_tape(struct load_tape *tape) {
-    free(tape->bytes);
-    free(tape->offsets);
-    free(tape->which);
+    load_template_release(&template);
 }
 
 /* Any `depth` requests in a row are one piece, also across the end of the period. */
@@ -124,9 +110,9 @@ static void test_tape(void **state) {
         } else {
             assert_in_range(counts[1], 600, 760);
         }
-        release_tape(&tape);
+        load_tape_release(&tape);
     }
-    release(&template);
+    load_template_release(&template);
 }
 
 static void test_histogram_error_is_below_two_percent(void **state) {
