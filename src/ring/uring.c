@@ -199,13 +199,15 @@ int32_t uring_wait(struct ring *ring, uint64_t deadline_ns) {
 
 /* ------------------------------------------------------------------------------------------------- completions ---- */
 
-const struct io_uring_cqe *uring_peek(struct uring *uring, uint64_t wanted) {
+int32_t uring_take_installed(struct uring *uring, uint64_t tag) {
     uint32_t tail = io_uring_smp_load_acquire(uring->ring.cq.ktail);
     for (uint32_t i = uring->cq_head; i != tail; i++) {
-        const struct io_uring_cqe *cqe = &uring->ring.cq.cqes[i & uring->ring.cq.ring_mask];
-        if (cqe->user_data == wanted) return cqe;
+        struct io_uring_cqe *cqe = &uring->ring.cq.cqes[i & uring->ring.cq.ring_mask];
+        if (cqe->user_data != tag) continue;
+        cqe->user_data = user_data(uring, OP_CLOSE, NULL); /* ours until released: uring_next passes over it */
+        return cqe->res;
     }
-    return NULL;
+    return -EAGAIN;
 }
 
 /* A cancel that did not find its request: it was between two tries (the kernel queues it again after a bound of receives), or
@@ -252,8 +254,9 @@ static bool for_slot(struct uring *uring, enum uring_op op, struct uring_slot *s
     return false;
 }
 
-static bool for_ring(struct uring *uring, enum uring_op op) {
-    if (op != OP_WAKE) return false; /* OP_CLOSE failed: the descriptor is gone either way; OP_INSTALL: was read by hand */
+static bool for_ring(struct uring *uring, enum uring_op op, int32_t result) {
+    if (op == OP_INSTALL && result >= 0) uring_close_file(uring, result, false); /* too late for who asked */
+    if (op != OP_WAKE) return false; /* OP_CLOSE failed: the descriptor is gone either way */
     uring->wake_armed = false;
     ring_common_woken(&uring->base);
     return false;
@@ -261,7 +264,7 @@ static bool for_ring(struct uring *uring, enum uring_op op) {
 
 static bool completed(struct uring *uring, const struct io_uring_cqe *cqe, struct ring_event *out) {
     enum uring_op op = (enum uring_op)(cqe->user_data >> 56);
-    if (op == OP_WAKE || op == OP_CLOSE || op == OP_INSTALL) return for_ring(uring, op);
+    if (op == OP_WAKE || op == OP_CLOSE || op == OP_INSTALL) return for_ring(uring, op, cqe->res);
     struct ring_id id = { (uint32_t)cqe->user_data, (uint32_t)(cqe->user_data >> 32) & SLOT_GENERATION_MAX };
     struct slot *slot = slots_find(&uring->base.slots, id);
     if (slot == NULL) {

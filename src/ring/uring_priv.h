@@ -47,7 +47,7 @@ enum uring_op {
     OP_CANCEL, /* success is silent */
     OP_CLOSE,  /* success is silent */
     OP_WAKE,
-    OP_INSTALL, /* looked for by hand, ignored by ring_next */
+    OP_INSTALL, /* looked for by hand */
 };
 
 enum receive_state {
@@ -164,8 +164,9 @@ void uring_queue(struct uring *uring, struct io_uring_sqe *sqe, enum uring_op op
 void uring_cancel(struct uring *uring, struct uring_slot *slot, enum uring_op op);
 /* Submits what is queued without waiting. */
 void uring_submit(struct uring *uring);
-/* The earliest completion of this user data that was not delivered yet; NULL when it is not there. For rare calls. */
-const struct io_uring_cqe *uring_peek(struct uring *uring, uint64_t user_data);
+/* The descriptor (or -errno) that the OP_INSTALL with this user data came to; -EAGAIN when its completion is not there: the
+ * queue is full, and uring_next closes the descriptor when it comes. */
+int32_t uring_take_installed(struct uring *uring, uint64_t user_data);
 /* The enter of a turn; `wait_for` completions or `deadline_ns`. Submits. 0, or -errno that ends the ring. */
 int32_t uring_enter(struct uring *uring, uint32_t wait_for, uint64_t deadline_ns);
 int32_t uring_wait(struct ring *ring, uint64_t deadline_ns);

@@ -132,8 +132,7 @@ static int32_t install(struct uring *uring, const struct uring_slot *slot) {
     uint64_t tag = sqe->user_data;
     ring_count(&uring->base.counters.sqes, 1);
     uring_submit(uring);
-    const struct io_uring_cqe *cqe = uring_peek(uring, tag);
-    return cqe == NULL ? -EAGAIN : cqe->res;
+    return uring_take_installed(uring, tag);
 }
 
 typedef int32_t with_fd_fn(struct ring *ring, int fd, struct ring_address *out);
