@@ -35,7 +35,7 @@ def arguments():
     parser.add_argument("--only", default="", metavar="NAME,...",
                         help=f"phases ({', '.join(PHASES)}) and workloads ({', '.join(WORKLOADS)}); default: all")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds per cell (7; quick: 3)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="of each run (1.2; quick: 0.5)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="of each run (1.0; quick: 0.5)")
     parser.add_argument("--policy", choices=list(POLICIES), default="batch", help="scheduling policy of server and generator (batch)")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build directory")
     parser.add_argument("--out", type=Path, default=ROOT / "build/compare", help="where the report goes")
@@ -62,22 +62,22 @@ def connections_of(quick):
 def run(study, options):
     quick = options.quick
     rounds = options.rounds or (3 if quick else 7)
-    seconds = options.seconds or (0.5 if quick else 1.2)
+    seconds = options.seconds or (0.5 if quick else 1.0)
     phases = [p for p in PHASES if p in options.chosen] or PHASES
     workloads = [WORKLOADS[name] for name in WORKLOADS if name in options.chosen] or list(WORKLOADS.values())
     connections = connections_of(quick)
-    few = [w for w in workloads if w.name == "baseline"] or workloads[:1]
+    asked = [w for w in workloads if w.name in options.chosen]
+    few = asked or [WORKLOADS[name] for name in (("baseline",) if quick else ("baseline", "reconnect"))]
     if "backends" in phases:
         study.phase_backends(workloads, connections, seconds, rounds)
     if "calls" in phases:
         study.phase_calls(workloads, connections, seconds, 1 if quick else 2)
     if "presets" in phases:
-        study.phase_variants("presets", list(PRESETS), few if quick else workloads, seconds * 0.8, max(2, rounds - 1))
+        study.phase_variants("presets", list(PRESETS), few, seconds * 0.8, max(2, rounds - 2))
     if "switches" in phases:
-        study.phase_variants("switches", list(SWITCHES), few if quick else workloads[:1] + workloads[2:], seconds * 0.8,
-                             max(2, rounds - 2))
+        study.phase_variants("switches", list(SWITCHES), few, seconds * 0.8, max(2, rounds - 2))
     if "generators" in phases:
-        study.phase_generators(max(1, round(seconds)), 1 if quick else 3, (ONE_CORE,) if quick else (ONE_CORE, TWO_CORES))
+        study.phase_generators(max(1, round(seconds)), 1 if quick else 2, (ONE_CORE,) if quick else (ONE_CORE, TWO_CORES))
 
 
 def main():

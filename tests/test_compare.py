@@ -85,6 +85,7 @@ class Judgements(unittest.TestCase):
         self.assertIn("a null system call costs 140 ns here, 2.00 per request were saved: 0.28 us predicted, 0.28 +- 0.03 us "
                       "measured (they agree)", agree)
         self.assertIn("more than the calls alone explain", sums.prediction(140, 2.0, [0.5, 0.51, 0.52]))
+        self.assertIn("not distinguishable from nothing", sums.prediction(140, 2.0, [-0.1, 0.1, 0.5]))
         self.assertIn("less than predicted", sums.prediction(140, 2.0, [0.1, 0.11, 0.12]))
 
 
@@ -121,7 +122,7 @@ def run(arm, number, cpu, calls=1.0, **more):
     return {"phase": "backends", "workload": "baseline", "connections": 64, "placement": report.ONE_CORE, "arm": arm,
             "round": number, "order": 0, "requests": 1000, "seconds": 1.0, "cpu_us": cpu, "user_us": cpu / 4,
             "system_us": cpu * 3 / 4, "utilisation": 0.5, "switches": 0.01, "memory": memory, "calls_per_request": calls,
-            "completions_per_turn": 20.0} | more
+            "completions_per_turn": 20.0, "generator": {"cpu": {"per_request_us": 4.0}}} | more
 
 
 class Reports(unittest.TestCase):

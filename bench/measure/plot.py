@@ -9,7 +9,7 @@ SCRIPT = """set terminal svg size 1000,{height} font "sans,11"
 set output "{out}"
 set title "server CPU per request, one core shared (us; bars: median, lines: range over the rounds)"
 set style fill solid 0.4
-set yrange [-0.7:{rows}] reverse
+set yrange [{rows}:-0.7]
 set xrange [0:*]
 set grid xtics
 unset key
