@@ -36,7 +36,7 @@ struct ring_id {
 
 enum {
     RING_SEGMENTS_MAX = 64,           /* segments of one ring_send */
-    RING_KEPT_BYTES_MAX = 256 * 1024, /* bytes a ring keeps for one paused socket: ring_receive_mode */
+    RING_KEPT_BYTES_MAX = 256 * 1024, /* bytes a ring keeps for one paused socket in any case: ring_receive_mode */
     RING_RECEIVE_BYTES_MAX = 16 * 1024, /* bytes of one RING_RECEIVED at most */
     RING_ADDRESS_BYTES = 128,         /* longest address text, with its NUL: "[v6]:port" or "unix:" and 107 bytes of path */
 };
@@ -226,8 +226,9 @@ void ring_set_user(struct ring *ring, struct ring_id id, void *user);
 enum ring_receive { RING_FREE, RING_METERED };
 
 /* FREE: bytes come as they come. METERED: one RECEIVED (with bytes) per ring_receive_more. What arrives between the change
- * and its effect is kept by the ring, at most RING_KEPT_BYTES_MAX and only what had left the socket already, and delivered
- * first, in order. A change to FREE delivers what was kept in the next turn. No-op when the mode is that already.
+ * and its effect is kept by the ring and delivered first, in order: only what had left the socket already. Beyond
+ * RING_KEPT_BYTES_MAX it may take, with all other paused sockets, three quarters of the receive buffers; then the connection
+ * ends with -ENOBUFS. A change to FREE delivers what was kept in the next turn. No-op when the mode is that already.
  * io_uring_prep_recv_multishot(3), kernel 6.0, for FREE. */
 void ring_receive_mode(struct ring *ring, struct ring_id id, enum ring_receive mode);
 

@@ -176,9 +176,16 @@ static bool ended(struct uring *uring, struct uring_slot *slot, int32_t result, 
     return false;
 }
 
+/* A paused socket may keep its share, and beyond that what all of them together leave free: one enter can bring a flooder's
+ * hundreds, and giving up on a connection that did no wrong is for when others would have no buffers. */
+static bool may_keep(const struct uring *uring, const struct uring_slot *slot, uint32_t len) {
+    if (uring->buffers.kept < uring->buffers.entries / 4 * 3) return true;
+    return slot->kept_bytes + len <= RING_KEPT_BYTES_MAX && slot->kept_buffers < KEPT_BUFFERS_MAX;
+}
+
 /* Bytes that nobody asked for, or that have older ones before them. */
 static bool keep(struct uring *uring, struct uring_slot *slot, uint16_t id, uint32_t len, struct ring_event *out) {
-    if (slot->kept_bytes + len > RING_KEPT_BYTES_MAX || slot->kept_buffers == KEPT_BUFFERS_MAX) {
+    if (!may_keep(uring, slot, len)) {
         cancel_multishot(uring, slot);
         return ended(uring, slot, -ENOBUFS, out);
     }
