@@ -56,6 +56,7 @@ extern const struct contract_scenario contract_limits[];
 extern const struct contract_scenario contract_turns[];
 extern const struct contract_scenario contract_process[];
 extern const struct contract_scenario contract_life[];
+extern const struct contract_scenario contract_corners[];
 
 /* --------------------------------------------------------------------------------------------------------- links ---- */
 

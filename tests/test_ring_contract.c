@@ -31,6 +31,7 @@ enum { ROWS = sizeof rows / sizeof rows[0] };
 
 static const struct contract_scenario *const files[] = {
     contract_connect, contract_stream, contract_close, contract_limits, contract_turns, contract_process, contract_life,
+    contract_corners,
 };
 
 enum outcome { NOT_ASKED, NOT_COMPILED, SKIPPED, RAN, FAILED };
@@ -82,7 +83,7 @@ static void run_cell(void **state) {
     if (rig.links != NULL) rig_close(&rig);
     cell->outcome = RAN;
     double ms = (double)(wall_ns() - start) / 1e6;
-    if (ms > SLOW_MS) print_message("           slow: %.0f ms\n", ms);
+    if (ms > (double)SLOW_MS) print_message("           slow: %.0f ms\n", ms);
 }
 
 static bool row_asked(uint32_t r) {
