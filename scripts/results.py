@@ -12,10 +12,10 @@ import re
 import sys
 
 # cmocka 1.1.7 puts the group's name before some of the counts.
-CMOCKA_PASSED = re.compile(r"^\[  PASSED  \] (?:\S+: )?(\d+) test\(s\)", re.M)
-CMOCKA_SKIPPED = re.compile(r"^\[  SKIPPED \] (?:\S+: )?(\d+) test\(s\), listed", re.M)
-CMOCKA_FAILED = re.compile(r"^\[  FAILED  \] (?:\S+: )?(\d+) test\(s\), listed", re.M)
-CMOCKA_RUN = re.compile(r"^\[==========\] (?:\S+: )?(\d+) test\(s\) run", re.M)
+CMOCKA_PASSED = re.compile(r"^\[  PASSED  \] (?:.*: )?(\d+) test\(s\)", re.M)
+CMOCKA_SKIPPED = re.compile(r"^\[  SKIPPED \] (?:.*: )?(\d+) test\(s\), listed", re.M)
+CMOCKA_FAILED = re.compile(r"^\[  FAILED  \] (?:.*: )?(\d+) test\(s\), listed", re.M)
+CMOCKA_RUN = re.compile(r"^\[==========\] (?:.*: )?(\d+) test\(s\) run", re.M)
 UNITTEST_RUN = re.compile(r"^Ran (\d+) tests? in ", re.M)
 UNITTEST_DETAIL = re.compile(r"^(?:OK|FAILED) \((.*)\)$", re.M)
 TAP_PLAN = re.compile(r"^1\.\.\d+", re.M)

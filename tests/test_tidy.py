@@ -178,7 +178,7 @@ class Results(unittest.TestCase):
     def test_cmocka(self):
         self.assertEqual(self.count(CMOCKA, "FAIL", 1), (1, 1, 1))
         self.assertEqual(self.count(CMOCKA_GOOD + CMOCKA_GOOD), (4, 0, 0))
-        named = CMOCKA.replace("] 1 test(s), listed", "] group_tests: 1 test(s), listed").replace("] 3", "] group_tests: 3")
+        named = CMOCKA.replace("] 1 test(s), listed", "] group of tests: 1 test(s), listed").replace("] 3", "] group of tests: 3")
         self.assertEqual(self.count(named, "FAIL", 1), (1, 1, 1))
 
     def test_bad_end_after_good_cases(self):
