@@ -1,4 +1,4 @@
-/* Corners: turns that end by their bound, tables that are full at the wrong moment, closes and releases in between. */
+/* Corners: turns that end by their bound, tables full at the wrong moment, closes and releases in between. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -61,7 +61,7 @@ static void close_the_listener(struct rig *rig, enum side side, struct link *lin
     if (side == SERVER && event->type == RING_ACCEPTED) link_close(rig->listener);
 }
 
-/* Clients that were accepted with the one at which the owner closes the listener are not told: CLOSED follows only. */
+/* Clients accepted with the one at which the owner closes the listener are not told: only CLOSED follows. */
 static void close_listener_at_accept(struct rig *rig) {
     enum { CLIENTS = 20 };
     struct link *clients[CLIENTS];
