@@ -177,6 +177,18 @@ def case_second_signal(program):
         expect(server.wait() == 128 + signal.SIGTERM, server.process.returncode)
 
 
+def case_signal_twice_at_once(program):
+    """timeout(1) signals a process and then its group: that is one request to end, not two."""
+    server = arena.Arena(program, "--workers", "1")
+    with server.connect() as sock:
+        sock.sendall(b"GET /sleep/300 HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.1)
+        server.signal(signal.SIGTERM)
+        time.sleep(0.02)
+        server.signal(signal.SIGTERM)
+        expect(server.wait() == 0, server.process.returncode)
+
+
 def case_unix_socket(program):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "arena.sock")

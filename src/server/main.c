@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem/assert.h"
@@ -18,7 +19,7 @@
 #include "server/sockets.h"
 #include "server/worker.h"
 
-enum { HELPER_THREADS = 2 };
+enum { HELPER_THREADS = 2, SAME_SIGNAL_MS = 100 };
 
 static int fail(const struct rm_app *app, int code, const char *why) {
     log_line(LOG_ERROR, "%s: %s", app->name, why);
@@ -114,14 +115,22 @@ static void say_start(const struct server *server) {
 
 /* ------------------------------------------------------------------------------------------------------ life ---- */
 
-/* After the first signal: everything that was asked is answered. A second signal ends the process on the spot. */
+static uint64_t clock_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 * NS_PER_MS + (uint64_t)now.tv_nsec;
+}
+
+/* After the first signal: everything that was asked is answered. A second signal ends the process on the spot; but one that
+ * comes with the first is the first again: timeout(1) and others signal a process and then its group. */
 static void drain(struct server *server, struct crew *crew, int signals, const char *why) {
     log_line(LOG_INFO, "%s: %s: draining, at most %lu ms", server->app->name, why,
              (unsigned long)(server->config->drain_timeout_ns / NS_PER_MS));
+    uint64_t heed_from_ns = clock_ns() + SAME_SIGNAL_MS * NS_PER_MS;
     server_drain(server, server->config->workers);
     while (crew_serving(crew) > 0) {
         int second = wait_for_news(signals, crew);
-        if (second != 0) {
+        if (second != 0 && clock_ns() >= heed_from_ns) {
             log_line(LOG_WARN, "%s: %s again: exit at once", server->app->name, sigabbrev_np(second));
             sockets_release(server);
             _exit(128 + second);
