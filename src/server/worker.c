@@ -223,8 +223,8 @@ int32_t worker_turn(struct worker *worker) {
         take_event(worker, &event);
     }
     run_timers(worker);
+    worker_publish(worker); /* before the answers leave: who has one finds it counted */
     streams_flush(&worker->streams);
-    worker_publish(worker);
     return 0;
 }
 
