@@ -204,7 +204,7 @@ static enum http_event read_head(struct http_conn *conn, struct span *input, str
     struct parse_at at = { conn->line_start, conn->scanned, conn->head_state };
     bool resumed = (at.line_start | at.scanned | at.state) != 0;
     struct http_request *request = resumed ? &carry_of(conn)->partial : &x->request;
-    int status = http_parse(request, limits, data.data, (uint32_t)data.len, &at);
+    int status = http_parse(request, limits, &conn->shared->known_host, data.data, (uint32_t)data.len, &at);
     if (status == PARSE_MORE) {
         bool kept = keep_head(conn, input, request, at); /* copies from the exchange */
         exchange_give(x);

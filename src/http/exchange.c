@@ -4,70 +4,17 @@
 
 /* A response up to this goes into the connection's last block by copy: a block of its own would make one more segment to
  * send, and 4 KiB of memory for a few bytes. */
-enum { SPLICE_BYTES_MIN = 1024, ALIGN = 16 };
-
-static uint32_t rounded(size_t bytes) {
-    return (uint32_t)((bytes + ALIGN - 1) / ALIGN * ALIGN);
-}
+enum { SPLICE_BYTES_MIN = 1024 };
 
 /* Also what a response's own fields may take in the workspace, besides the application's part. */
 enum { FIELDS_BYTES = 2048 };
 
 uint32_t http_workspace_bytes(const struct http_limits *limits) {
-    return rounded(http_parse_bytes_max(limits)) + HTTP_BODY_IN_WORKSPACE_BYTES + FIELDS_BYTES + HTTP_WORKSPACE_FREE_BYTES;
+    uint32_t head_bytes = exchange_rounded(http_parse_bytes_max(limits));
+    return head_bytes + HTTP_BODY_IN_WORKSPACE_BYTES + FIELDS_BYTES + HTTP_WORKSPACE_FREE_BYTES;
 }
 
-/* ------------------------------------------------------------------------------------------------- take and give ---- */
-
-struct http_exchange *exchange_take(struct http_conn *conn) {
-    struct http_shared *shared = conn->shared;
-    struct http_exchange *x = pool_take(shared->exchanges);
-    if (x == NULL) {
-        return NULL;
-    }
-    x->next = NULL;
-    x->conn = conn;
-    x->shared = shared;
-    x->route = NULL;
-    arena_init(&x->workspace, (char *)x + shared->exchange_bytes, shared->workspace_bytes);
-    x->body = span_of(NULL, 0);
-    x->body_received = 0;
-    x->body_slot = NULL;
-    chain_init(&x->own, shared->blocks);
-    x->out = NULL;
-    x->length_at = NULL;
-    x->extra_fields = span_of(NULL, 0);
-    x->body_written = 0;
-    x->status = 0;
-    x->finished = false;
-    x->failed = false;
-    x->close_after = false;
-    x->continue_owed = false;
-    x->parked = false;
-    return x;
-}
-
-void exchange_give(struct http_exchange *x) {
-    struct http_shared *shared = x->shared;
-    if (x->own.head != NULL) {
-        chain_reset(&x->own);
-    }
-    if (x->body_slot != NULL) {
-        pool_give(shared->bodies, x->body_slot);
-    }
-    pool_give(shared->exchanges, x);
-}
-
-void exchange_enqueue(struct http_exchange *x) {
-    struct http_conn *conn = x->conn;
-    if (conn->last == NULL) {
-        conn->first = x;
-    } else {
-        conn->last->next = x;
-    }
-    conn->last = x;
-    conn->unfinished++;
-}
+/* ------------------------------------------------------------------------------------------------------- the line ---- */
 
 static struct http_exchange *dequeue(struct http_conn *conn) {
     struct http_exchange *x = conn->first;
@@ -95,12 +42,6 @@ void exchanges_drop(struct http_conn *conn) {
 }
 
 /* ----------------------------------------------------------------------------------------------------------- settle ---- */
-
-void exchange_reserve(struct http_exchange *x, size_t body_bytes) {
-    uint32_t reserved = rounded(x->request.head_bytes) + rounded(body_bytes);
-    rm_assert(reserved <= x->shared->workspace_bytes - x->workspace.used);
-    x->workspace.size = x->shared->workspace_bytes - reserved;
-}
 
 static bool in_workspace(const struct http_exchange *x, const char *p) {
     return p >= x->workspace.base && p < x->workspace.base + x->shared->workspace_bytes;
@@ -203,7 +144,10 @@ void http_exchange_finish(struct http_exchange *x) {
         return;
     }
     rm_assert(conn->reading != x);
-    response_complete(x);
+    if (x->failed || x->status == 0 || x->length_at != NULL) {
+        response_complete(x);
+    }
+    conn->shared->responses[x->status / 100]++;
     x->finished = true;
     x->parked = false;
     if (conn->first == x) {

@@ -88,8 +88,8 @@ struct http_route {
 };
 
 /* Compiles routes into `memory` of http_router_bytes(n). Keeps `routes` and the bytes of their spans. NULL and `why` when a
- * path is malformed (no leading '/', unbalanced braces, a name twice, more than HTTP_PARAMS_MAX or HTTP_SEGMENTS_MAX), a method is
- * unknown, or two routes match the same requests. A GET route answers HEAD as well. */
+ * path is malformed (no leading '/', unbalanced braces, a name twice, more than HTTP_PARAMS_MAX names or HTTP_SEGMENTS_MAX
+ * segments), a method is unknown, or two routes match the same requests. A GET route answers HEAD as well. */
 size_t http_router_bytes(uint32_t n);
 [[gnu::warn_unused_result]] struct http_router *http_router_init(void *memory, const struct http_route *routes, uint32_t n,
                                                                  char *why, size_t why_bytes);
@@ -114,7 +114,29 @@ struct http_limits {
     uint64_t body_bytes;         /* 1048576: buffered (and dropped) bodies; more is 413 */
 };
 
-/* What all connections of a worker share. Sizes: see http_carry_bytes and http_workspace_bytes. */
+enum { HTTP_TEMPLATES = 4, HTTP_TEMPLATE_TYPE_BYTES = 32, HTTP_TEMPLATE_BYTES = 144 };
+
+/* The beginning of a head that was written before, up to the digits of its length. Right for the same status and type as long
+ * as the date is the same. */
+struct http_template {
+    int status;        /* 0: free */
+    uint32_t len;      /* of text */
+    uint32_t type_len; /* of type */
+    char date[HTTP_DATE_BYTES];
+    char type[HTTP_TEMPLATE_TYPE_BYTES];
+    char text[HTTP_TEMPLATE_BYTES];
+};
+
+enum { HTTP_KNOWN_HOST_BYTES = 60 };
+
+/* The Host that was found good last: nearly every request names the same. */
+struct http_known_host {
+    uint32_t len; /* 0: none */
+    char text[HTTP_KNOWN_HOST_BYTES];
+};
+
+/* What all connections of a worker share. Zeroed by the caller, but for what it sets: everything up to `draining`. Sizes: see
+ * http_carry_bytes and http_workspace_bytes. */
 struct http_shared {
     const struct http_router *router;
     struct http_limits limits;
@@ -126,7 +148,10 @@ struct http_shared {
     struct pool *blocks;     /* items of BLOCK_BYTES: response chains */
     struct pool *bodies;     /* items of limits.body_bytes: large buffered bodies */
     char date[HTTP_DATE_BYTES + 1]; /* kept current by the caller: http_date */
-    bool draining;           /* set by the caller: every response from now on says Connection: close */
+    bool draining;           /* set by the caller: the last response of each connection says Connection: close */
+    /* http's own: */
+    struct http_known_host known_host;
+    struct http_template templates[HTTP_TEMPLATES];
     /* counters, single writer: */
     uint64_t requests;       /* heads that were answered, errors included */
     uint64_t responses[6];   /* by status class; [0]: those of class 5 that failed with 503: shed */
@@ -146,6 +171,8 @@ struct http_exchange {
     struct http_shared *shared;
     const struct http_route *route;
     struct arena workspace;
+    struct chain_mark start; /* of the response in *out */
+    /* from here to `request` all is zero at first, but own.blocks */
     struct span body;       /* BUFFERED: the whole body, once READY */
     uint64_t body_received; /* bytes of body so far, of any kind */
     char *body_slot;        /* from shared->bodies, or NULL */
@@ -153,7 +180,6 @@ struct http_exchange {
     /* the response */
     struct chain own;         /* used while not at the head of the line, or after a park */
     struct chain *out;        /* conn->out or &own */
-    struct chain_mark start;  /* of the response in *out */
     char *length_at;          /* where Content-Length is patched in, or NULL */
     struct span extra_fields; /* "Name: value\r\n"... in the workspace */
     uint64_t body_written;    /* bytes of response body so far */
@@ -162,6 +188,7 @@ struct http_exchange {
     bool failed;              /* the response could not be built: it becomes 503 or 500 at the end */
     bool close_after;         /* the connection ends after this response */
     bool continue_owed;       /* the client waits for 100 (Continue) before it sends the body */
+    bool silent;              /* the body is counted, but not sent: HEAD, 204, 304. Set when the response begins */
     bool parked;              /* set by http_exchange_park */
 
     struct http_request request; /* last: its tail is rarely touched */

@@ -4,6 +4,8 @@
 #define RM_HTTP_HTTP_PRIV_H
 
 #include "http/http.h"
+#include "mem/assert.h"
+#include "mem/poison.h"
 
 /* An item of shared->carries: bytes that wait for more, and what is known of the head that begins them. */
 struct carry {
@@ -18,19 +20,60 @@ static inline struct carry *carry_of(const struct http_conn *conn) {
 /* ------------------------------------------------------------------------------------------------- exchanges ---- */
 
 /* A clean exchange that is not in the line yet; NULL when there is none. */
-[[gnu::warn_unused_result]] struct http_exchange *exchange_take(struct http_conn *conn);
+[[gnu::warn_unused_result]] static inline struct http_exchange *exchange_take(struct http_conn *conn) {
+    struct http_shared *shared = conn->shared;
+    struct http_exchange *x = pool_take(shared->exchanges);
+    if (x == NULL) {
+        return NULL;
+    }
+    size_t start = offsetof(struct http_exchange, body);
+    memset((char *)x + start, 0, offsetof(struct http_exchange, request) - start);
+    x->next = NULL;
+    x->conn = conn;
+    x->shared = shared;
+    x->route = NULL;
+    x->workspace = (struct arena){ .base = (char *)x + shared->exchange_bytes, .size = shared->workspace_bytes };
+    poison_mark(x->workspace.base, x->workspace.size);
+    x->own.blocks = shared->blocks;
+    return x;
+}
 
 /* Back to the pool, with all it holds. It is in no line any more. */
-void exchange_give(struct http_exchange *x);
+static inline void exchange_give(struct http_exchange *x) {
+    if (x->own.head != NULL) {
+        chain_reset(&x->own);
+    }
+    if (x->body_slot != NULL) {
+        pool_give(x->shared->bodies, x->body_slot);
+    }
+    pool_give(x->shared->exchanges, x);
+}
 
 /* Puts it at the end of its connection's line. */
-void exchange_enqueue(struct http_exchange *x);
+static inline void exchange_enqueue(struct http_exchange *x) {
+    struct http_conn *conn = x->conn;
+    if (conn->last == NULL) {
+        conn->first = x;
+    } else {
+        conn->last->next = x;
+    }
+    conn->last = x;
+    conn->unfinished++;
+}
 
 /* Copies the head, and a body that lies in the input, into the workspace. There is room for both: exchange_reserve. */
 void exchange_settle(struct http_exchange *x);
 
+static inline uint32_t exchange_rounded(size_t bytes) {
+    return (uint32_t)((bytes + 15) / 16 * 16);
+}
+
 /* Keeps room in the workspace for what exchange_settle would copy: the head, and `body_bytes` of the input. */
-void exchange_reserve(struct http_exchange *x, size_t body_bytes);
+static inline void exchange_reserve(struct http_exchange *x, size_t body_bytes) {
+    uint32_t reserved = exchange_rounded(x->request.head_bytes) + exchange_rounded(body_bytes);
+    rm_assert(reserved <= x->shared->workspace_bytes - x->workspace.used);
+    x->workspace.size = x->shared->workspace_bytes - reserved;
+}
 
 /* Makes `status` its answer and finishes it: nothing is read after it. */
 void exchange_refuse(struct http_exchange *x, int status);
@@ -43,8 +86,21 @@ void exchange_continue(struct http_conn *conn);
 
 /* ------------------------------------------------------------------------------------------------- responses ---- */
 
-/* The response as it will leave: patched, failed or empty ones replaced. */
+/* The response as it will leave: patched; failed or empty ones replaced. Others are complete without it. */
 void response_complete(struct http_exchange *x);
+
+/* http_response_reserve and _commit, inline for those who call often. */
+[[gnu::warn_unused_result]] static inline char *response_reserve(struct http_exchange *x, uint32_t n) {
+    char *room = !x->failed && x->length_at != NULL ? chain_reserve(x->out, n) : NULL;
+    return room != NULL ? room : http_response_reserve(x, n);
+}
+
+static inline void response_commit(struct http_exchange *x, uint32_t n) {
+    x->body_written += n;
+    if (!x->silent) {
+        chain_commit(x->out, n);
+    }
+}
 
 /* An Allow field for a set of methods. RFC 9110 §10.2.1 */
 void response_allow(struct http_exchange *x, uint32_t allow);

@@ -1,11 +1,17 @@
 #include "http/json.h"
 
+#include "http/copy.h"
+#include "http/http_priv.h"
 #include "http/number.h"
 #include "http/scan.h"
 #include "mem/assert.h"
 
 /* A key and a short value are written into one reservation. Longer ones go piece by piece. */
-enum { QUICK_BYTES_MAX = 512, AROUND_BYTES = 8 }; /* AROUND_BYTES: a comma, the quotes of key and value, a colon */
+enum {
+    KEY_BYTES_MAX = 56,
+    QUICK_BYTES_MAX = 448,
+    AROUND_BYTES = 8, /* a comma, the quotes of key and value, a colon */
+};
 
 static const uint32_t TOP_WRITTEN = UINT32_C(1) << 31;
 
@@ -22,7 +28,7 @@ static void mistake(struct json_writer *json) {
 }
 
 /* May a value with or without a name come here? Marks that one did. */
-static bool admit(struct json_writer *json, const char *key, bool *comma) {
+static inline bool admit(struct json_writer *json, const char *key, bool *comma) {
     uint32_t bit = here(json);
     bool in_object = json->depth > 0 && (json->objects & bit) != 0;
     *comma = (json->filled & bit) != 0;
@@ -72,22 +78,26 @@ static void write_string(struct json_writer *json, struct span text) {
     write_byte(json, '"');
 }
 
-static bool is_clean(struct span text) {
-    return text.len == 0 || scan_clean(text.data, text.data + text.len) == text.data + text.len;
+/* No byte needs an escape. By words that overlap for the usual lengths. */
+static inline bool is_clean(struct span text) {
+    if (text.len < 8 || text.len > 32) {
+        return text.len == 0 || scan_clean(text.data, text.data + text.len) == text.data + text.len;
+    }
+    uint64_t bytes, found;
+    memcpy(&bytes, text.data + text.len - 8, 8);
+    found = copy_escapes(bytes);
+    for (size_t i = 0; i + 8 < text.len; i += 8) {
+        memcpy(&bytes, text.data + i, 8);
+        found |= copy_escapes(bytes);
+    }
+    return found == 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------ one write ---- */
 
-static char *put(char *p, struct span bytes) {
-    if (bytes.len > 0) {
-        memcpy(p, bytes.data, bytes.len);
-    }
-    return p + bytes.len;
-}
-
-static char *put_quoted(char *p, struct span text) {
+static inline char *put_quoted(char *p, struct span text) {
     *p++ = '"';
-    p = put(p, text);
+    p = copy_put_span(p, text);
     *p++ = '"';
     return p;
 }
@@ -103,36 +113,48 @@ static void write_key(struct json_writer *json, const char *key, bool comma) {
     }
 }
 
-/* Begins a write of comma, key and up to `bytes` of value: returns where the value goes and sets *start to where the write began.
- * NULL: it is too large or unclean for one write (the comma and the key were written then) or the response has failed. */
-static char *open_write(struct json_writer *json, const char *key, size_t bytes, char **start) {
+/* Copies a key with its quotes and the colon; NULL when it is too long or needs an escape. */
+static inline char *put_key(char *p, const char *key) {
+    char *out = p + 1;
+    *p = '"';
+    while (out <= p + KEY_BYTES_MAX && scan_is(*key, SCAN_CLEAN)) {
+        *out++ = *key++;
+    }
+    if (*key != '\0') {
+        return NULL;
+    }
+    out[0] = '"';
+    out[1] = ':';
+    return out + 2;
+}
+
+/* Begins a write of comma, key and up to `bytes` of value: returns where the value goes and sets *start to where the write
+ * began. NULL: it is too large or unclean for one write (the comma and the key were written then) or the response has
+ * failed. */
+static inline char *open_write(struct json_writer *json, const char *key, size_t bytes, char **start) {
     bool comma;
     if (!admit(json, key, &comma)) {
         return NULL;
     }
-    struct span name = key != NULL ? span_text(key) : span_of(NULL, 0);
-    size_t all = name.len + bytes + AROUND_BYTES;
-    if (all > QUICK_BYTES_MAX || !is_clean(name)) {
+    char *p = NULL;
+    if (bytes <= QUICK_BYTES_MAX) {
+        p = response_reserve(json->x, (uint32_t)bytes + KEY_BYTES_MAX + AROUND_BYTES);
+        *start = p;
+        if (p == NULL) {
+            return NULL;
+        }
+        *p = ',';
+        p += comma ? 1 : 0;
+        p = key != NULL ? put_key(p, key) : p;
+    }
+    if (p == NULL) {
         write_key(json, key, comma);
-        return NULL;
-    }
-    *start = http_response_reserve(json->x, (uint32_t)all);
-    if (*start == NULL) {
-        return NULL;
-    }
-    char *p = *start;
-    if (comma) {
-        *p++ = ',';
-    }
-    if (key != NULL) {
-        p = put_quoted(p, name);
-        *p++ = ':';
     }
     return p;
 }
 
 static void close_write(struct json_writer *json, const char *start, const char *end) {
-    http_response_commit(json->x, (uint32_t)(end - start));
+    response_commit(json->x, (uint32_t)(end - start));
 }
 
 /* ------------------------------------------------------------------------------------------------------------ API ---- */
@@ -175,7 +197,7 @@ void json_raw(struct json_writer *json, const char *key, struct span value) {
     char *start;
     char *p = open_write(json, key, value.len, &start);
     if (p != NULL) {
-        close_write(json, start, put(p, value));
+        close_write(json, start, copy_put_span(p, value));
     } else if (!json->x->failed) {
         http_response_write(json->x, value);
     }
@@ -193,8 +215,14 @@ void json_int(struct json_writer *json, const char *key, int64_t value) {
 }
 
 void json_double(struct json_writer *json, const char *key, double value) {
-    char text[NUMBER_BYTES_MAX];
-    json_raw(json, key, span_of(text, (size_t)(number_put_double(text, value) - text)));
+    char *start;
+    char *p = open_write(json, key, NUMBER_BYTES_MAX, &start);
+    if (p != NULL) {
+        close_write(json, start, number_put_double(p, value));
+    } else if (!json->x->failed) {
+        char text[NUMBER_BYTES_MAX];
+        http_response_write(json->x, span_of(text, (size_t)(number_put_double(text, value) - text)));
+    }
 }
 
 void json_bool(struct json_writer *json, const char *key, bool value) {
@@ -207,7 +235,7 @@ void json_null(struct json_writer *json, const char *key) {
 
 void json_string(struct json_writer *json, const char *key, struct span text) {
     char *start;
-    size_t bytes = is_clean(text) ? text.len : QUICK_BYTES_MAX;
+    size_t bytes = is_clean(text) ? text.len : SIZE_MAX;
     char *p = open_write(json, key, bytes, &start);
     if (p != NULL) {
         close_write(json, start, put_quoted(p, text));

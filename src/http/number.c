@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char pairs[] = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
-                            "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                            "25262728293031323334353637383940414243444546474849"
+                            "50515253545556575859606162636465666768697071727374"
+                            "75767778798081828384858687888990919293949596979899";
 
 static uint32_t digits_of(uint64_t value) {
     uint32_t digits = 1;
@@ -45,27 +47,32 @@ char *number_put_i64(char *out, int64_t value) {
     return number_put_u64(out, (uint64_t)value);
 }
 
+/* n / 10^k, without zeros at the end. */
+static char *put_decimal(char *out, uint64_t n, uint32_t k, uint64_t power) {
+    out = number_put_u64(out, n / power);
+    uint64_t fraction = n % power;
+    for (; k > 0 && fraction % 10 == 0; k--) {
+        fraction /= 10;
+    }
+    if (k == 0) {
+        return out;
+    }
+    *out++ = '.';
+    return put_digits(out, fraction, k);
+}
+
 /* Prices and ratings: a positive number that is n / 10^k for small n and k. Both are exact as doubles and the quotient is
  * rounded right, so the text n / 10^k reads back as `value` when they are equal. NULL when it is no such number. */
 static char *put_short_decimal(char *out, double value) {
-    static const double powers[] = { 1, 10, 100, 1000, 10000, 100000, 1000000 };
-    static const uint32_t whole_powers[] = { 1, 10, 100, 1000, 10000, 100000, 1000000 };
     if (!(value < 1e9)) {
         return NULL;
     }
-    for (uint32_t k = 0; k < sizeof powers / sizeof *powers; k++) {
-        uint64_t n = (uint64_t)(value * powers[k] + 0.5);
-        if ((double)n / powers[k] != value) {
-            continue;
-        }
-        out = number_put_u64(out, n / whole_powers[k]);
-        if (k == 0) {
-            return out;
-        }
-        *out++ = '.';
-        return put_digits(out, n % whole_powers[k], k);
+    uint64_t n = (uint64_t)(value * 100 + 0.5);
+    if ((double)n / 100 == value) {
+        return put_decimal(out, n, 2, 100);
     }
-    return NULL;
+    n = (uint64_t)(value * 1000000 + 0.5);
+    return (double)n / 1000000 == value ? put_decimal(out, n, 6, 1000000) : NULL;
 }
 
 static bool reads_back(const char *text, double value) {

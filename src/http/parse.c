@@ -1,5 +1,6 @@
 #include "http/parse.h"
 
+#include "http/copy.h"
 #include "http/scan.h"
 #include "mem/assert.h"
 
@@ -98,6 +99,28 @@ static const char *skip_literal(const char *p, const char *end) {
     return close + 1;
 }
 
+/* Where a port begins, if there is one. */
+static const char *host_end(const char *p, const char *end) {
+    const char *colon = end;
+    while (colon > p && is_digit(colon[-1])) {
+        colon--;
+    }
+    return colon > p && colon[-1] == ':' ? colon - 1 : end;
+}
+
+/* Without a branch for each byte: nearly every host is good. */
+static bool all_host(const char *p, const char *end) {
+    uint8_t common = SCAN_HOST;
+    for (; end - p >= 4; p += 4) {
+        common &= scan_classes[(uint8_t)p[0]] & scan_classes[(uint8_t)p[1]];
+        common &= scan_classes[(uint8_t)p[2]] & scan_classes[(uint8_t)p[3]];
+    }
+    for (; p < end; p++) {
+        common &= scan_classes[(uint8_t)*p];
+    }
+    return common != 0;
+}
+
 bool http_host_valid(struct span host) {
     const char *p = host.data, *end = host.data + host.len;
     if (host.len == 0) {
@@ -108,6 +131,8 @@ bool http_host_valid(struct span host) {
         if (p == NULL) {
             return false;
         }
+    } else if (all_host(p, host_end(p, end))) {
+        return true;
     } else {
         p = scan_while(p, end, SCAN_HOST);
     }
@@ -137,7 +162,7 @@ static void set_path(struct http_request *request, const char *from, const char 
     request->query = mark < to ? view(request, mark + 1, to) : view(request, to, to);
 }
 
-/* The usual request line: known method, origin-form, HTTP/1.x. Returns what is behind it, or NULL: not usual, or wrong, or
+/* The usual request line: origin-form, HTTP/1.1 or 1.0. Returns what is behind it, or NULL: not usual, or wrong, or
  * incomplete. */
 static const char *quick_line(struct http_request *request, const char *p, const char *end) {
     const char *target;
@@ -147,6 +172,9 @@ static const char *quick_line(struct http_request *request, const char *p, const
     if (load4(p) == load4("GET ")) {
         request->method = HTTP_GET;
         target = p + 4;
+    } else if (load4(p) == load4("POST") && p[4] == ' ') {
+        request->method = HTTP_POST;
+        target = p + 5;
     } else {
         target = scan_token(p, end);
         request->method = (uint8_t)http_method_of(span_of(p, (size_t)(target - p)));
@@ -159,10 +187,14 @@ static const char *quick_line(struct http_request *request, const char *p, const
     }
     const char *mark = scan_path(target + 1, end);
     const char *stop = mark < end && *mark == '?' ? scan_query(mark + 1, end) : mark;
-    if (end - stop < 11 || load8(stop) != load8(" HTTP/1.") || !is_digit(stop[8]) || load2(stop + 9) != load2("\r\n")) {
+    if (end - stop < 11 || load4(stop) != load4(" HTT")) {
         return NULL;
     }
-    request->version_minor = (uint8_t)(stop[8] - '0');
+    uint64_t version = load8(stop + 3);
+    if (version != load8("TP/1.1\r\n") && version != load8("TP/1.0\r\n")) {
+        return NULL; /* 1.2 to 1.9 are rare enough for the careful way */
+    }
+    request->version_minor = version == load8("TP/1.1\r\n") ? 1 : 0;
     request->method_text = view(request, p, target - 1);
     request->target = view(request, target, stop);
     set_path(request, target, mark, stop);
@@ -249,8 +281,24 @@ static bool once(struct http_request *request, uint16_t bit) {
     return first;
 }
 
-static int host_field(struct http_request *request, struct span value) {
-    return once(request, SEEN_HOST) && http_host_valid(value) ? PARSE_OK : 400;
+/* Valid, and known as such from now on. */
+[[gnu::noinline]] static bool host_new(struct http_known_host *known, struct span value) {
+    if (!http_host_valid(value)) {
+        return false;
+    }
+    if (value.len > 0 && value.len <= HTTP_KNOWN_HOST_BYTES) {
+        memcpy(known->text, value.data, value.len);
+        known->len = (uint32_t)value.len;
+    }
+    return true;
+}
+
+static int host_field(struct http_request *request, struct http_known_host *known, struct span value) {
+    if (!once(request, SEEN_HOST)) {
+        return 400;
+    }
+    bool same = value.len > 0 && value.len == known->len && copy_same(value.data, known->text, value.len);
+    return same || host_new(known, value) ? PARSE_OK : 400;
 }
 
 /* RFC 9112 §6.2: digits. Two fields or a list are refused even when they agree (§6.3 would allow it). */
@@ -327,9 +375,10 @@ static int expect_field(struct http_request *request, struct span value) {
 }
 
 /* The fields that framing depends on, found by length first. */
-static int known_field(struct http_request *request, const char *name, size_t len, struct span value) {
+static inline int known_field(struct http_request *request, struct http_known_host *host, const char *name, size_t len,
+                              struct span value) {
     switch (len) {
-    case 4: return same4(name, "host") ? host_field(request, value) : PARSE_OK;
+    case 4: return same4(name, "host") ? host_field(request, host, value) : PARSE_OK;
     case 6: return same4(name, "expect") && same2(name + 4, "ct") ? expect_field(request, value) : PARSE_OK;
     case 10:
         return same8(name, "connection") && same2(name + 8, "on") ? connection_field(request, value) : PARSE_OK;
@@ -349,9 +398,9 @@ static uint32_t fields_start(const struct http_request *request) {
     return (uint32_t)request->target.offset + request->target.len + 11; /* " HTTP/1.x" and CRLF */
 }
 
-/* A field line. Returns what is behind it and sets *status; or NULL: wrong or incomplete. RFC 9112 §5 */
-static const char *field_line(struct http_request *request, const struct http_limits *limits, const char *p, const char *end,
-                              int *status) {
+/* A field line. Returns what is behind it and sets *status; or NULL: wrong, incomplete, or beyond the limit. RFC 9112 §5 */
+static inline const char *field_line(struct http_request *request, const struct http_limits *limits,
+                                     struct http_known_host *host, const char *p, const char *end, int *status) {
     const char *colon = scan_token(p, end);
     if (colon == p || colon == end || *colon != ':') {
         return NULL;
@@ -365,8 +414,7 @@ static const char *field_line(struct http_request *request, const struct http_li
         return NULL;
     }
     const char *behind = stop + 2;
-    if ((uint32_t)(stop - request->head) - fields_start(request) > limits->header_bytes
-        || request->field_count >= limits->fields) {
+    if (request->field_count >= limits->fields) {
         *status = 431;
         return behind;
     }
@@ -374,7 +422,7 @@ static const char *field_line(struct http_request *request, const struct http_li
         stop--;
     }
     request->fields[request->field_count++] = (struct http_field){ view(request, p, colon), view(request, value, stop) };
-    *status = known_field(request, p, (size_t)(colon - p), span_of(value, (size_t)(stop - value)));
+    *status = known_field(request, host, p, (size_t)(colon - p), span_of(value, (size_t)(stop - value)));
     return behind;
 }
 
@@ -407,15 +455,16 @@ static int end_of_head(struct http_request *request, const char *behind) {
     return PARSE_OK;
 }
 
-static int parse_fields(struct http_request *request, const struct http_limits *limits, const char *p, const char *end,
-                        struct parse_at *at) {
+static inline int parse_fields(struct http_request *request, const struct http_limits *limits,
+                               struct http_known_host *host, const char *p, const char *end, struct parse_at *at) {
+    size_t most = fields_start(request) + limits->header_bytes + 2; /* of the head: any line that ends here is in the limit */
+    const char *near_end = most < (size_t)(end - request->head) ? request->head + most : end;
     for (;;) {
-        if (end - p >= 2 && load2(p) == load2("\r\n")) {
-            uint32_t bytes = (uint32_t)(p - request->head) - fields_start(request);
-            return bytes > limits->header_bytes ? 431 : end_of_head(request, p + 2);
+        if (p < near_end && *p == '\r' && near_end - p >= 2 && p[1] == '\n') {
+            return end_of_head(request, p + 2);
         }
         int status = PARSE_OK;
-        const char *behind = field_line(request, limits, p, end, &status);
+        const char *behind = field_line(request, limits, host, p, near_end, &status);
         if (behind == NULL) {
             status = end_of_line(request, limits, p, p, end, at);
             return status == LINE_ENDS ? 400 : status;
@@ -449,20 +498,12 @@ static int parse_line(struct http_request *request, const struct http_limits *li
     return careful_line(request, line, stop);
 }
 
+/* All but the head's place and the fields: a few wide stores. */
 static void begin(struct http_request *request) {
-    request->head_bytes = 0;
+    size_t start = offsetof(struct http_request, head_bytes);
+    memset(&request->head_bytes, 0, offsetof(struct http_request, fields) - start);
     request->method = HTTP_METHOD_UNKNOWN;
     request->version_minor = 1;
-    request->keep_alive = false;
-    request->chunked = false;
-    request->has_length = false;
-    request->expect_continue = false;
-    request->settled = false;
-    request->param_count = 0;
-    request->field_count = 0;
-    request->seen = 0;
-    request->content_length = 0;
-    request->method_text = request->target = request->path = request->query = (struct http_view){ 0, 0 };
 }
 
 /* A line that is no request line, or not yet, says nothing, whatever its first bytes look like. */
@@ -474,8 +515,8 @@ static int bad_line(struct http_request *request, int status) {
     return status;
 }
 
-int http_parse(struct http_request *request, const struct http_limits *limits, const char *head, uint32_t len,
-               struct parse_at *at) {
+int http_parse(struct http_request *request, const struct http_limits *limits, struct http_known_host *host, const char *head,
+               uint32_t len, struct parse_at *at) {
     const char *p = head + at->line_start, *end = head + len;
     rm_assert(at->scanned <= len);
     request->head = head;
@@ -495,7 +536,7 @@ int http_parse(struct http_request *request, const struct http_limits *limits, c
         }
         at->state = PARSE_FIELDS;
     }
-    return parse_fields(request, limits, p, end, at);
+    return parse_fields(request, limits, host, p, end, at);
 }
 
 bool http_request_field(const struct http_request *request, struct span name, struct span *value) {

@@ -28,9 +28,9 @@ enum {
 };
 
 /* Looks at the `len` bytes of `head`. Sets request->head, so the bytes may have moved since the last call. On an error,
- * what is set of the request is right as far as it goes. */
-[[gnu::warn_unused_result]] int http_parse(struct http_request *request, const struct http_limits *limits, const char *head,
-                                           uint32_t len, struct parse_at *at);
+ * what is set of the request is right as far as it goes. `host` remembers the last good Host, from call to call. */
+[[gnu::warn_unused_result]] int http_parse(struct http_request *request, const struct http_limits *limits,
+                                           struct http_known_host *host, const char *head, uint32_t len, struct parse_at *at);
 
 /* The bytes of a whole head within the limits. */
 uint32_t http_parse_bytes_max(const struct http_limits *limits);

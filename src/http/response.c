@@ -1,3 +1,4 @@
+#include "http/copy.h"
 #include "http/http_priv.h"
 #include "http/number.h"
 #include "http/parse.h"
@@ -54,11 +55,6 @@ static bool bodiless(int status) {
     return status == 204 || status == 304;
 }
 
-/* The response's bytes stay out of the chain. RFC 9110 §9.3.2, §15.3.5, §15.4.5 */
-static bool silent(const struct http_exchange *x) {
-    return x->request.method == HTTP_HEAD || bodiless(x->status);
-}
-
 void http_response_fail(struct http_exchange *x, int status) {
     rm_assert(status >= 400);
     rm_assert(status <= STATUS_MAX);
@@ -72,11 +68,6 @@ void http_response_fail(struct http_exchange *x, int status) {
     x->status = status;
     x->length_at = NULL;
     x->out = NULL;
-}
-
-/* No block for the response: it becomes 503. */
-static void starve(struct http_exchange *x) {
-    http_response_fail(x, 503);
 }
 
 /* Straight to the connection when nothing can come between, else to a chain that waits for its turn. */
@@ -118,46 +109,36 @@ struct head {
     uint64_t length;
 };
 
-static char *put(char *p, struct span bytes) {
-    if (bytes.len > 0) {
-        memcpy(p, bytes.data, bytes.len);
-    }
-    return p + bytes.len;
-}
-
-/* Literals: the compiler turns these into moves. */
-#define PUT(p, literal) (memcpy((p), "" literal, sizeof(literal) - 1), (p) + sizeof(literal) - 1)
-
 static char *put_line(char *p, int status) {
     const struct line *line = line_of(status);
     if (line != NULL) {
         memcpy(p, line->text, LINE_BYTES);
         return p + line->len;
     }
-    p = number_put_u64(PUT(p, "HTTP/1.1 "), (uint64_t)status);
-    return PUT(p, " \r\nDate: "); /* RFC 9112 §4: the reason may be empty, its blank may not */
+    p = number_put_u64(COPY_PUT(p, "HTTP/1.1 "), (uint64_t)status);
+    return COPY_PUT(p, " \r\nDate: "); /* RFC 9112 §4: the reason may be empty, its blank may not */
 }
 
-static char *put_upper(char *p, const struct http_exchange *x, const struct head *head, bool close) {
-    p = put_line(p, head->status);
-    memcpy(p, x->shared->date, HTTP_DATE_BYTES);
+/* Up to the type, and the end of its line. */
+static char *put_upper(char *p, const struct http_shared *shared, int status, struct span type) {
+    p = put_line(p, status);
+    memcpy(p, shared->date, HTTP_DATE_BYTES);
     p += HTTP_DATE_BYTES;
-    if (head->type.len > 0) {
-        p = put(PUT(p, "\r\nContent-Type: "), head->type);
+    if (type.len > 0) {
+        p = copy_put_span(COPY_PUT(p, "\r\nContent-Type: "), type);
     }
-    if (close) {
-        p = PUT(p, "\r\nConnection: close");
-    } else if (x->request.version_minor == 0) {
-        p = PUT(p, "\r\nConnection: keep-alive");
-    }
-    return PUT(p, "\r\n");
+    return COPY_PUT(p, "\r\n");
 }
 
-static char *put_lower(char *p, struct http_exchange *x, const struct head *head) {
-    if (bodiless(head->status)) {
-        return PUT(p, "\r\n");
+static char *put_connection(char *p, const struct http_exchange *x, bool close) {
+    if (close) {
+        return COPY_PUT(p, "Connection: close\r\n");
     }
-    p = PUT(p, "Content-Length: ");
+    return x->request.version_minor == 0 ? COPY_PUT(p, "Connection: keep-alive\r\n") : p;
+}
+
+/* Behind "Content-Length: ". */
+static char *put_length(char *p, struct http_exchange *x, const struct head *head) {
     if (head->whole) {
         p = number_put_u64(p, head->length);
     } else {
@@ -165,8 +146,54 @@ static char *put_lower(char *p, struct http_exchange *x, const struct head *head
         memset(p, ' ', HOLE_BYTES);
         p += HOLE_BYTES;
     }
-    return PUT(p, "\r\n\r\n");
+    return COPY_PUT(p, "\r\n\r\n");
 }
+
+static char *put_lower(char *p, struct http_exchange *x, const struct head *head) {
+    if (bodiless(head->status)) {
+        return COPY_PUT(p, "\r\n");
+    }
+    return put_length(COPY_PUT(p, "Content-Length: "), x, head);
+}
+
+static bool clean(struct span text) {
+    return copy_surely_clean(text.data, text.len) || scan_text(text.data, text.data + text.len) == text.data + text.len;
+}
+
+/* ------------------------------------------------------------------------------------------------------- templates ---- */
+
+static struct http_template *template_at(struct http_shared *shared, const struct head *head) {
+    return &shared->templates[((uint32_t)head->status ^ head->type.len) % HTTP_TEMPLATES];
+}
+
+static inline bool template_fits(const struct http_template *template, const struct http_shared *shared,
+                                 const struct head *head) {
+    return template->status == head->status && template->type_len == head->type.len
+           && copy_same(template->type, head->type.data, head->type.len)
+           && memcmp(template->date, shared->date, HTTP_DATE_BYTES) == 0;
+}
+
+/* Makes the one of such a head; false when it does not fit. */
+[[gnu::noinline]] static bool template_make(struct http_template *template, const struct http_shared *shared,
+                                            const struct head *head) {
+    char text[HEAD_BYTES + HTTP_TEMPLATE_TYPE_BYTES];
+    if (head->type.len > HTTP_TEMPLATE_TYPE_BYTES || bodiless(head->status)) {
+        return false;
+    }
+    char *p = COPY_PUT(put_upper(text, shared, head->status, head->type), "Content-Length: ");
+    if (p - text > HTTP_TEMPLATE_BYTES) {
+        return false;
+    }
+    template->status = head->status;
+    template->type_len = (uint32_t)head->type.len;
+    template->len = (uint32_t)(p - text);
+    memcpy(template->date, shared->date, HTTP_DATE_BYTES);
+    memcpy(template->text, text, template->len);
+    copy_put_span(template->type, head->type);
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------------ write heads ---- */
 
 /* A head whose own fields fill more than a block. */
 static bool write_large_head(struct http_exchange *x, const struct head *head, bool close) {
@@ -174,7 +201,8 @@ static bool write_large_head(struct http_exchange *x, const struct head *head, b
     if (p == NULL) {
         return false;
     }
-    chain_commit(x->out, (uint32_t)(put_upper(p, x, head, close) - p));
+    char *end = put_connection(put_upper(p, x->shared, head->status, head->type), x, close);
+    chain_commit(x->out, (uint32_t)(end - p));
     if (!chain_append(x->out, x->extra_fields)) {
         return false;
     }
@@ -186,74 +214,99 @@ static bool write_large_head(struct http_exchange *x, const struct head *head, b
     return true;
 }
 
-/* The head, and behind it `body` when there is room for it in the same block: then *rest is empty, else it is the body. */
-static bool write_head(struct http_exchange *x, const struct head *head, struct span body, struct span *rest) {
-    bool close = decide_close(x);
+/* Any head. `room` is what the body needs in the same block. Returns what is behind the head, to be committed from *start. */
+static char *write_any_head(struct http_exchange *x, const struct head *head, bool close, size_t room, char **start) {
     size_t bytes = HEAD_BYTES + head->type.len + x->extra_fields.len;
-    *rest = body;
-    if (bytes > BLOCK_ROOM) {
-        return write_large_head(x, head, close);
+    if (bytes + room > BLOCK_ROOM) {
+        if (!write_large_head(x, head, close)) {
+            return NULL;
+        }
+        *start = chain_reserve(x->out, (uint32_t)room);
+        return *start;
     }
-    if (body.len <= BLOCK_ROOM - bytes) {
-        bytes += body.len;
-        *rest = span_of(NULL, 0);
+    *start = chain_reserve(x->out, (uint32_t)(bytes + room));
+    if (*start == NULL) {
+        return NULL;
     }
-    char *start = chain_reserve(x->out, (uint32_t)bytes);
-    if (start == NULL) {
-        return false;
+    char *p = put_connection(put_upper(*start, x->shared, head->status, head->type), x, close);
+    return put_lower(copy_put_span(p, x->extra_fields), x, head);
+}
+
+/* A body up to this goes into the block of its head. */
+enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
+
+/* Head and body, as far as there is one already. `template`: of the usual head, or NULL. */
+static inline bool write_response(struct http_exchange *x, const struct head *head, const struct http_template *template,
+                                  bool close, struct span body) {
+    size_t room = body.len <= BODY_WITH_HEAD_BYTES_MAX ? body.len : 0;
+    char *start, *p;
+    if (template != NULL) {
+        start = chain_reserve(x->out, (uint32_t)(HTTP_TEMPLATE_BYTES + NUMBER_BYTES_MAX + 4 + room));
+        if (start == NULL) {
+            return false;
+        }
+        memcpy(start, template->text, HTTP_TEMPLATE_BYTES);
+        p = put_length(start + template->len, x, head);
+    } else {
+        p = write_any_head(x, head, close, room, &start);
+        if (p == NULL) {
+            return false;
+        }
     }
-    char *p = put_upper(start, x, head, close);
-    p = put_lower(put(p, x->extra_fields), x, head);
-    if (rest->len == 0) {
-        p = put(p, body);
+    if (room > 0) {
+        p = copy_put(p, body.data, room);
     }
     chain_commit(x->out, (uint32_t)(p - start));
-    return true;
+    return room == body.len || chain_append(x->out, body);
 }
 
-static bool clean(struct span text) {
-    return text.len == 0 || scan_text(text.data, text.data + text.len) == text.data + text.len;
-}
-
-/* Can a response begin, and with these? What can't is a mistake of the application: 500. */
-static bool open_response(struct http_exchange *x, int status, struct span type) {
-    if (x->failed) {
-        return false;
-    }
-    if (x->status != 0 || status < STATUS_MIN || status > STATUS_MAX || type.len > TYPE_BYTES_MAX || !clean(type)) {
+/* Heads that no template can be for. */
+[[gnu::noinline]] static bool write_unusual(struct http_exchange *x, const struct head *head, bool close, struct span body) {
+    if (head->type.len > TYPE_BYTES_MAX || !clean(head->type)) {
         http_response_fail(x, 500);
-        return false;
+        return true;
     }
-    x->status = status;
+    return write_response(x, head, NULL, close, body);
+}
+
+/* Begins the response: what can't be right is a mistake of the application, 500; without a block it becomes 503. */
+static inline void open_response(struct http_exchange *x, const struct head *head, struct span body) {
+    if (x->failed) {
+        return;
+    }
+    if (x->status != 0 || head->status < STATUS_MIN || head->status > STATUS_MAX) {
+        http_response_fail(x, 500);
+        return;
+    }
+    x->status = head->status;
+    x->silent = x->request.method == HTTP_HEAD || bodiless(head->status); /* RFC 9110 §9.3.2, §15.3.5, §15.4.5 */
     x->out = choose_out(x);
     x->start = chain_mark(x->out);
-    return true;
+    if (x->silent) {
+        body = span_of(NULL, 0);
+    }
+    bool close = decide_close(x);
+    struct http_template *template = template_at(x->shared, head);
+    bool usual = !close && x->extra_fields.len == 0 && x->request.version_minor > 0
+                 && (template_fits(template, x->shared, head)
+                     || (clean(head->type) && template_make(template, x->shared, head)));
+    bool written = usual ? write_response(x, head, template, close, body) : write_unusual(x, head, close, body);
+    if (!written) {
+        http_response_fail(x, 503);
+    }
 }
 
 /* -------------------------------------------------------------------------------------------------------- API ---- */
 
 void http_response_whole(struct http_exchange *x, int status, struct span content_type, struct span body) {
-    if (!open_response(x, status, content_type)) {
-        return;
-    }
     struct head head = { status, content_type, true, body.len };
-    struct span sent = silent(x) ? span_of(NULL, 0) : body, rest;
-    if (!write_head(x, &head, sent, &rest) || !chain_append(x->out, rest)) {
-        starve(x);
-        return;
-    }
+    open_response(x, &head, body);
     x->body_written = body.len;
 }
 
 void http_response_begin(struct http_exchange *x, int status, struct span content_type) {
-    if (!open_response(x, status, content_type)) {
-        return;
-    }
     struct head head = { status, content_type, false, 0 };
-    struct span rest;
-    if (!write_head(x, &head, span_of(NULL, 0), &rest)) {
-        starve(x);
-    }
+    open_response(x, &head, span_of(NULL, 0));
 }
 
 /* Is there a response whose body can be written? */
@@ -273,8 +326,8 @@ void http_response_write(struct http_exchange *x, struct span bytes) {
         return;
     }
     x->body_written += bytes.len;
-    if (!silent(x) && !chain_append(x->out, bytes)) {
-        starve(x);
+    if (!x->silent && !chain_append(x->out, bytes)) {
+        http_response_fail(x, 503); /* no block for the rest */
     }
 }
 
@@ -284,14 +337,14 @@ char *http_response_reserve(struct http_exchange *x, uint32_t n) {
     }
     char *room = chain_reserve(x->out, n);
     if (room == NULL) {
-        starve(x);
+        http_response_fail(x, 503); /* no block for the rest */
     }
     return room;
 }
 
 void http_response_commit(struct http_exchange *x, uint32_t n) {
     x->body_written += n;
-    if (!silent(x)) {
+    if (!x->silent) {
         chain_commit(x->out, n);
     }
 }
@@ -315,7 +368,7 @@ static char *grow_fields(struct http_exchange *x, size_t bytes) {
     if (moved == NULL) {
         return NULL;
     }
-    put(moved, x->extra_fields);
+    copy_put_span(moved, x->extra_fields);
     x->extra_fields.data = moved;
     return moved + len;
 }
@@ -333,8 +386,8 @@ void http_response_field(struct http_exchange *x, struct span name, struct span 
         return;
     }
     x->extra_fields.len += bytes;
-    p = put(PUT(put(p, name), ": "), value);
-    (void)PUT(p, "\r\n");
+    p = copy_put_span(COPY_PUT(copy_put_span(p, name), ": "), value);
+    (void)COPY_PUT(p, "\r\n");
 }
 
 /* ------------------------------------------------------------------------------------------------------ errors ---- */
@@ -346,8 +399,8 @@ void response_allow(struct http_exchange *x, uint32_t allow) {
     char *p = list;
     for (uint32_t method = 0; method < HTTP_METHODS_COUNT; method++) {
         if ((allow & 1u << method) != 0) {
-            p = put(p, p > list ? SPAN(", ") : SPAN(""));
-            p = put(p, span_text(names[method]));
+            p = copy_put_span(p, p > list ? SPAN(", ") : SPAN(""));
+            p = copy_put_span(p, span_text(names[method]));
         }
     }
     http_response_field(x, SPAN("Allow"), span_of(list, (size_t)(p - list)));
@@ -365,7 +418,7 @@ static void write_failure(struct http_exchange *x) {
         x->extra_fields = span_of(NULL, 0);
     }
     char text[64];
-    char *p = PUT(put(text, http_reason(status)), "\n");
+    char *p = COPY_PUT(copy_put_span(text, http_reason(status)), "\n");
     http_response_whole(x, status, SPAN("text/plain"), span_of(text, (size_t)(p - text)));
 }
 
@@ -394,7 +447,6 @@ void response_complete(struct http_exchange *x) {
     if (x->failed) { /* there is not even a block for that */
         x->close_after = true;
     }
-    x->shared->responses[x->status / 100]++;
 }
 
 void response_shed(struct http_conn *conn) {

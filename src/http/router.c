@@ -3,10 +3,10 @@
 #include "http/parse.h"
 #include "mem/assert.h"
 
-/* Routes become a tree of path segments. Its edges live in one hash table, keyed by (parent node, segment), and so do the
- * paths without {names}, whole, with no parent: most requests are found by one probe. */
+/* Routes become a tree of path segments. Its edges live in one hash table, keyed by (parent node, segment). Paths without
+ * {names} are in a table of their own, whole: a request for one is found by one probe, without looking at segments. */
 
-enum { NODE_NONE = UINT32_MAX, NO_PARENT = UINT32_MAX };
+enum { NODE_NONE = UINT32_MAX };
 
 /* Invariant: allow has a bit for each method that `by_method` answers, HEAD by GET included. */
 struct node {
@@ -18,15 +18,25 @@ struct node {
 struct edge {
     const char *text; /* NULL: free */
     uint32_t len;
-    uint32_t parent; /* a node, or NO_PARENT for a whole path */
+    uint32_t parent;
     uint32_t child;
+};
+
+/* A path without {names}. Invariant: `first` and `last` are its ends as load_ends gives them. */
+struct whole {
+    const char *text; /* NULL: free */
+    uint64_t first, last;
+    uint32_t len;
+    uint32_t node;
 };
 
 struct http_router {
     struct node *nodes;
     struct edge *edges;
+    struct whole *wholes;
     uint32_t node_count;
-    uint32_t mask; /* edges - 1, a power of two */
+    uint32_t mask;       /* edges - 1, a power of two */
+    uint32_t whole_mask; /* likewise */
     char *why;     /* while compiling */
     size_t why_bytes;
 };
@@ -79,6 +89,39 @@ static bool same_bytes(const char *a, const char *b, size_t len) {
         }
     }
     return load_8(a + len - 8) == load_8(b + len - 8);
+}
+
+static uint64_t rotate(uint64_t value) {
+    return value << 23 | value >> 41;
+}
+
+/* The place of a path: only its ends count, which for up to 16 bytes is all of it. */
+static uint32_t whole_hash(uint64_t first, uint64_t last, size_t len) {
+    uint64_t hash = (first ^ rotate(last) ^ len) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(hash >> 40);
+}
+
+static void load_ends(const char *p, size_t len, uint64_t *first, uint64_t *last) {
+    *first = len >= 8 ? load_8(p) : load_up_to_8(p, len);
+    *last = len >= 8 ? load_8(p + len - 8) : 0;
+}
+
+/* The entry of that path, or the free one where it would be. */
+[[gnu::always_inline]] static inline struct whole *whole_at(const struct http_router *router, const char *path, size_t len) {
+    uint64_t first, last;
+    load_ends(path, len, &first, &last);
+    uint32_t at = whole_hash(first, last, len) & router->whole_mask;
+    for (;;) {
+        struct whole *whole = &router->wholes[at];
+        if (whole->text == NULL) {
+            return whole;
+        }
+        if (whole->first == first && whole->last == last && whole->len == len
+            && (len <= 16 || memcmp(whole->text, path, len) == 0)) {
+            return whole;
+        }
+        at = (at + 1) & router->whole_mask;
+    }
 }
 
 /* The edge of that key, or the free place where it would be. */
@@ -146,17 +189,13 @@ static enum http_found choose(const struct node *node, const struct http_request
     return HTTP_FOUND_NO_METHOD;
 }
 
-enum http_found http_router_find(const struct http_router *router, struct http_request *request,
-                                 const struct http_route **route, uint32_t *allow) {
+/* By segments. */
+[[gnu::noinline]] static enum http_found find_named(const struct http_router *router, struct http_request *request,
+                                                    const struct http_route **route, uint32_t *allow) {
     const char *path = request->head + request->path.offset;
     size_t len = request->path.len;
-    request->param_count = 0;
     if (len == 0 || path[0] != '/') {
         return HTTP_FOUND_NO_PATH;
-    }
-    const struct edge *whole = edge_at(router, NO_PARENT, path, len);
-    if (whole->text != NULL) {
-        return choose(&router->nodes[whole->child], request, route, allow);
     }
     struct walk walk = { .router = router, .path = path + 1, .len = len - 1 };
     const struct node *node = walk_on(&walk, 0, 0);
@@ -171,14 +210,29 @@ enum http_found http_router_find(const struct http_router *router, struct http_r
     return choose(node, request, route, allow);
 }
 
+enum http_found http_router_find(const struct http_router *router, struct http_request *request,
+                                 const struct http_route **route, uint32_t *allow) {
+    const struct whole *whole = whole_at(router, request->head + request->path.offset, request->path.len);
+    request->param_count = 0;
+    if (whole->text != NULL) {
+        return choose(&router->nodes[whole->node], request, route, allow);
+    }
+    return find_named(router, request, route, allow);
+}
+
 /* --------------------------------------------------------------------------------------------------- compile ---- */
 
-static uint32_t edges_for(uint32_t n) {
-    uint32_t edges = 16;
-    while (edges < 2 * n * (HTTP_SEGMENTS_MAX + 1)) { /* an edge for each segment and one for the whole path; half full */
-        edges *= 2;
+/* A table for `n` keys: at most half full. */
+static uint32_t places_for(uint32_t n) {
+    uint32_t places = 16;
+    while (places < 2 * n) {
+        places *= 2;
     }
-    return edges;
+    return places;
+}
+
+static uint32_t edges_for(uint32_t n) {
+    return places_for(n * HTTP_SEGMENTS_MAX);
 }
 
 static uint32_t nodes_for(uint32_t n) {
@@ -192,7 +246,7 @@ static size_t rounded(size_t bytes) {
 size_t http_router_bytes(uint32_t n) {
     rm_assert(n <= HTTP_ROUTES_MAX);
     return rounded(sizeof(struct http_router)) + rounded(nodes_for(n) * sizeof(struct node))
-           + edges_for(n) * sizeof(struct edge);
+           + places_for(n) * sizeof(struct whole) + edges_for(n) * sizeof(struct edge);
 }
 
 /* "what: /path" into the caller's `why`, cut to its size. */
@@ -295,8 +349,9 @@ static uint32_t node_of(struct http_router *router, struct span path) {
         index = router->nodes[index].named;
     }
     if (!named) {
-        struct edge *whole = edge_at(router, NO_PARENT, path.data, path.len);
-        *whole = (struct edge){ path.data, (uint32_t)path.len, NO_PARENT, index };
+        struct whole *whole = whole_at(router, path.data, path.len);
+        *whole = (struct whole){ .text = path.data, .len = (uint32_t)path.len, .node = index };
+        load_ends(path.data, path.len, &whole->first, &whole->last);
     }
     return index;
 }
@@ -331,9 +386,15 @@ struct http_router *http_router_init(void *memory, const struct http_route *rout
     rm_assert(((uintptr_t)memory & 7) == 0);
     struct http_router *router = memory;
     char *behind = (char *)memory + rounded(sizeof *router);
-    *router = (struct http_router){ .mask = edges_for(n) - 1, .why = why, .why_bytes = why_bytes };
+    *router = (struct http_router){ .why = why, .why_bytes = why_bytes };
     router->nodes = (struct node *)(void *)behind;
-    router->edges = (struct edge *)(void *)(behind + rounded(nodes_for(n) * sizeof(struct node)));
+    behind += rounded(nodes_for(n) * sizeof(struct node));
+    router->whole_mask = places_for(n) - 1;
+    router->wholes = (struct whole *)(void *)behind;
+    behind += places_for(n) * sizeof(struct whole);
+    router->mask = edges_for(n) - 1;
+    router->edges = (struct edge *)(void *)behind;
+    memset(router->wholes, 0, ((size_t)router->whole_mask + 1) * sizeof(struct whole));
     memset(router->edges, 0, ((size_t)router->mask + 1) * sizeof(struct edge));
     node_add(router);
     for (uint32_t i = 0; i < n; i++) {

@@ -1,16 +1,8 @@
 #include "mem/pool.h"
 
-#include <string.h>
-
 #include "mem/assert.h"
-#include "mem/poison.h"
 
 enum { CACHE_LINE = 64, SMALL_ALIGN = 16 };
-
-/* What a given item holds in its first bytes. */
-struct free_item {
-    struct free_item *next;
-};
 
 size_t pool_item_bytes(size_t item_bytes) {
     size_t align = item_bytes >= CACHE_LINE ? CACHE_LINE : SMALL_ALIGN;
@@ -50,44 +42,19 @@ void pool_init(struct pool *pool, const char *name, void *memory, size_t item_by
     poison_mark(memory, bytes * count);
 }
 
-void *pool_take(struct pool *pool) {
-    struct free_item *item = pool->free_head;
-    if (__builtin_expect(item != NULL, 1)) {
-        poison_clear(item, pool->item_bytes);
-        pool->free_head = item->next;
-    } else if (pool->fresh < pool->count) {
-        item = (struct free_item *)(void *)(pool->memory + pool->fresh * pool->item_bytes);
-        pool->fresh++;
-        poison_clear(item, pool->item_bytes);
-    } else {
+void *pool_take_fresh(struct pool *pool) {
+    if (pool->fresh == pool->count) {
         pool->refused++;
         return NULL;
     }
+    char *item = pool->memory + pool->fresh * pool->item_bytes;
+    pool->fresh++;
+    poison_clear(item, pool->item_bytes);
     pool->free_count--;
     if (pool->free_count < pool->low_water) {
         pool->low_water = pool->free_count;
     }
     return item;
-}
-
-/* An offset is a multiple of item_bytes exactly when its low bits are zero and the rest times the inverse is small. */
-uint32_t pool_index(const struct pool *pool, const void *item) {
-    uint64_t offset = (uint64_t)((const char *)item - pool->memory);
-    uint64_t index = (offset >> pool->shift) * pool->inverse;
-    rm_assert((offset & ((UINT64_C(1) << pool->shift) - 1)) == 0);
-    rm_assert(index < pool->fresh);
-    return (uint32_t)index;
-}
-
-void pool_give(struct pool *pool, void *item) {
-    uint32_t index = pool_index(pool, item);
-    rm_assert(index < pool->count);
-    rm_assert(pool->free_count < pool->count);
-    struct free_item *freed = item;
-    freed->next = pool->free_head;
-    pool->free_head = freed;
-    pool->free_count++;
-    poison_mark((char *)item + sizeof *freed, pool->item_bytes - sizeof *freed);
 }
 
 void *pool_at(const struct pool *pool, uint32_t index) {
