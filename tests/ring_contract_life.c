@@ -89,8 +89,13 @@ static void act(struct rig *rig, struct life *life) {
 static void check_direction(struct rig *rig, const struct link *from, const struct link *to) {
     RIG_CHECK(rig, to->received <= from->out_position);
     if (to->received > 0) RIG_CHECK(rig, to->in_seed == from->out_seed);
-    if (to->ended && to->end_result == 0) RIG_CHECK(rig, from->tag != 0);
-    if (to->ended && to->end_result == 0 && from->tag == 1) RIG_CHECK(rig, to->received == from->out_position);
+    bool clean = to->ended && to->end_result == 0 && to->send_error == 0; /* else a send has taken the error */
+    if (clean) RIG_CHECK(rig, from->tag != 0);
+    bool all = to->received == from->out_position;
+    if (!clean || from->tag != 1 || all) return;
+    print_error("%llu of %llu bytes before the end of the stream\n", (unsigned long long)to->received,
+                (unsigned long long)from->out_position);
+    RIG_CHECK(rig, all);
 }
 
 static void check_model(struct rig *rig) {

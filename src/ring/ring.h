@@ -52,7 +52,8 @@ enum ring_event_type {
     RING_CONNECTED, /* result: 0, receiving in FREE mode already; or -errno, and the owner must ring_close the id */
     RING_RECEIVED,  /* result > 0: bytes; 0: the peer ended its stream; -errno: the connection is dead. The last two come at
                        most once, as the last RECEIVED of the id; the owner then calls ring_close when it is done */
-    RING_SENT,      /* result: all bytes of the ring_send, or -errno: the connection is dead (RECEIVED may say it, too) */
+    RING_SENT,      /* result: all bytes of the ring_send, or -errno: the connection is dead. RECEIVED may say so, too, or 0
+                       without all bytes: the kernel tells an error once */
     RING_CLOSED,    /* the last event of an id, always as the answer to ring_close or ring_reset; `user` is as it was set */
     RING_READY,     /* a watched descriptor: result is a set of enum ring_ready */
     RING_WOKEN,     /* ring_wake was called, once or more, since the last RING_WOKEN */

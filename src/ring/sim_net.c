@@ -223,6 +223,7 @@ static void abort_peer(struct sim_world *world, struct sim_end *peer) {
     struct sim_inbox *in = &peer->in;
     if (in->reset) return;
     if (in->len > in->arrived) in->len = in->arrived + (uint32_t)sim_below(world, in->len - in->arrived + 1);
+    in->fin_travels = in->fin; /* one that has not arrived is dropped, too: it would say that all bytes came */
     in->reset_travels = true;
     travel(world, peer);
 }

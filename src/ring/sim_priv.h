@@ -130,6 +130,7 @@ struct sim_slot {
     bool send_blocked; /* waits for room at the other end */
     bool send_again;   /* needed more than one try */
     bool send_quiet;
+    bool send_broke; /* a send has told of the reset, so that a receive need not */
     int32_t send_result;
     const struct iovec *segments;
     uint32_t segments_left;

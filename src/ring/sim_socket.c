@@ -155,7 +155,8 @@ bool sim_received_event(struct sim_ring *ring, struct sim_slot *slot, struct rin
     if (in->arrived > 0) return bytes_event(ring, slot, out);
     slot->ended = true;
     slot->asked = false;
-    ring_event_set(out, RING_RECEIVED, sim_id_of(slot), slot->head.user, in->fin ? 0 : -ECONNRESET);
+    bool told = slot->send_broke && ring->world->options.split_ppm > 0 && sim_below(ring->world, 2) == 0;
+    ring_event_set(out, RING_RECEIVED, sim_id_of(slot), slot->head.user, in->fin || told ? 0 : -ECONNRESET);
     return true;
 }
 
@@ -201,6 +202,7 @@ void sim_slot_send_failed(struct sim_slot *slot, int32_t result) {
     if (slot->send_state != SIM_MOVING) return;
     slot->send_state = SIM_DUE;
     slot->send_result = result;
+    slot->send_broke = true;
     slot->send_blocked = false;
     if (slot->end != NULL) sim_timer_disarm(slot->ring->world, &slot->end->send);
     sim_slot_refresh(slot);
