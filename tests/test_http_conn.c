@@ -268,8 +268,7 @@ static void test_hold(void **state) {
     assert_string_equal(rig_summary(&rig), "200:ok 200:hello 200:4/202");
 }
 
-/* ------------------------------------------------------------------------------------------------- memory,
-    phases ---- */
+/* ------------------------------------------------------------------------------------------------- memory, phases ---- */
 
 /* An idle connection holds nothing, however its requests arrived. */
 static void test_idle_holds_nothing(void **state) {
@@ -390,6 +389,19 @@ static void test_refuse(void **state) {
     }
 }
 
+/* No exchange for the timeout's answer. */
+static void test_refuse_without_exchange(void **state) {
+    (void)state;
+    sizes.exchanges = 1;
+    reopen();
+    feed("GET /");
+    void *taken = pool_take(&rig.exchanges);
+    http_conn_refuse(&rig.conn, 408);
+    assert_string_equal(rig_summary(&rig), "503 closed");
+    pool_give(&rig.exchanges, taken);
+    assert_int_equal(rig.carries.free_count, rig.carries.count);
+}
+
 static void test_nothing_after_the_end(void **state) {
     (void)state;
     feed(GETC("/ok", "close"));
@@ -434,6 +446,7 @@ int main(void) {
         WITH_RIG(test_end_says_close),
         WITH_RIG(test_draining),
         WITH_RIG(test_refuse),
+        WITH_RIG(test_refuse_without_exchange),
         WITH_RIG(test_nothing_after_the_end),
         WITH_RIG(test_counters),
     };

@@ -85,15 +85,20 @@ static const struct good_row good_rows[] = {
     { "long value", GET HOST "X: 0123456789012345678901234567890123456789012345678901234567890123456789012345\r\n\r\n",
       "GET 1 / keep [Host=a][X=0123456789012345678901234567890123456789012345678901234567890123456789012345]" },
     { "names that are nearly known",
-      GET HOST "Hos: 1\r\nHost-: 1\r\nExpecx: 1\r\nConnectiox: close\r\nContent-Lengtx: 1\r\n"
-      "Transfer-Encodinx: 1\r\nXost: 1\r\nXontent-Length: z\r\nXransfer-Encoding: z\r\n\r\n",
-      "GET 1 / keep [Host=a][Hos=1][Host-=1][Expecx=1][Connectiox=close][Content-Lengtx=1][Transfer-Encodinx=1][Xost=1]"
-      "[Xontent-Length=z][Xransfer-Encoding=z]" },
+      GET HOST "Hos: 1\r\nHost-: 1\r\nExpecx: 1\r\nExpxct: 1\r\nConnectiox: close\r\nContent-Lengtx: 1\r\n"
+      "Transfer-Encodinx: 1\r\nXost: 1\r\nXontent-Length: z\r\nXransfer-Encoding: z\r\nTransfer-Xncoding: z\r\n"
+      "Xonnection: close\r\n\r\n",
+      "GET 1 / keep [Host=a][Hos=1][Host-=1][Expecx=1][Expxct=1][Connectiox=close][Content-Lengtx=1][Transfer-Encodinx=1]"
+      "[Xost=1][Xontent-Length=z][Xransfer-Encoding=z][Transfer-Xncoding=z][Xonnection=close]" },
+    { "a method that begins like another", "POSTS / HTTP/1.1\r\n" HOST "\r\n", "POSTS? 1 / keep [Host=a]" },
     /* RFC 9110 §7.2, RFC 3986 §3.2: Host */
     { "empty Host", GET "Host:\r\n\r\n", "GET 1 / keep [Host=]" },
     { "Host with port", GET "Host: a.b-c_~%20:8080\r\n\r\n", "GET 1 / keep [Host=a.b-c_~%20:8080]" },
     { "Host with an empty port", GET "Host: a:\r\n\r\n", "GET 1 / keep [Host=a:]" },
     { "Host IPv6", GET "Host: [2001:db8::1]:80\r\n\r\n", "GET 1 / keep [Host=[2001:db8::1]:80]" },
+    { "Host IPv6 without port", GET "Host: [::1]\r\n\r\n", "GET 1 / keep [Host=[::1]]" },
+    { "long Host", GET "Host: 0123456789.0123456789.0123456789.0123456789.0123456789.0123456789\r\n\r\n",
+      "GET 1 / keep [Host=0123456789.0123456789.0123456789.0123456789.0123456789.0123456789]" },
     { "Host is not that of the target", "GET http://b/ HTTP/1.1\r\n" HOST "\r\n", "GET 1 / keep [Host=a]" },
     /* RFC 9112 §6: framing */
     { "length", "POST / HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n",
@@ -245,10 +250,13 @@ static const struct bad_row bad_rows[] = {
     BAD("absolute of another scheme", "GET ftp://h/ HTTP/1.1\r\n" HOST "\r\n", 400),
     BAD("absolute with one slash", "GET http:/h HTTP/1.1\r\n" HOST "\r\n", 400),
     BAD("absolute cut short", "GET http: HTTP/1.1\r\n" HOST "\r\n", 400),
+    BAD("absolute without slashes", "GET http:xxxx HTTP/1.1\r\n" HOST "\r\n", 400),
+    BAD("absolute with a bad slash", "GET http:/xhost HTTP/1.1\r\n" HOST "\r\n", 400),
     BAD("absolute with a bad port", "GET http://h:8x/ HTTP/1.1\r\n" HOST "\r\n", 400),
     BAD("authority for GET", "GET h:80 HTTP/1.1\r\n" HOST "\r\n", 400),
     BAD("CONNECT", "CONNECT h:80 HTTP/1.1\r\n" HOST "\r\n", 501), /* RFC 9110 §9.3.6 */
     BAD("CONNECT without port", "CONNECT h HTTP/1.1\r\n" HOST "\r\n", 400),
+    BAD("CONNECT with user", "CONNECT u@h:80 HTTP/1.1\r\n" HOST "\r\n", 400),
     BAD("CONNECT a path", "CONNECT /x HTTP/1.1\r\n" HOST "\r\n", 400),
     /* §2.3: versions */
     BAD("version 2", "GET / HTTP/2.0\r\n" HOST "\r\n", 505),
@@ -310,6 +318,7 @@ static const struct bad_row bad_rows[] = {
     BAD("Host with empty brackets", GET "Host: []\r\n\r\n", 400),
     BAD("Host with words behind brackets", GET "Host: [::1]x\r\n\r\n", 400),
     BAD("Host with percent in brackets", GET "Host: [fe80::1%25eth0]\r\n\r\n", 400),
+    BAD("Host with a slash in brackets", GET "Host: [::/1]\r\n\r\n", 400),
     BAD("Host beyond ASCII", GET "Host: \xe4\r\n\r\n", 400),
     /* §6.2: Content-Length = 1*DIGIT */
     BAD("empty length", POST "Content-Length:\r\n\r\n", 400),

@@ -69,6 +69,11 @@ static const struct bytes_row bytes_rows[] = {
       DATE "Content-Length: 1\r\n\r\nx" },
     { "the longest reason", GET("/ok"), 511, "", "", false,
       "HTTP/1.1 511 Network Authentication Required\r\n" DATE "Content-Length: 0\r\n\r\n" },
+    { "the longest reason and a long type", GET("/ok"), 511, "application/x-0123456789abcdefgh", "", false,
+      "HTTP/1.1 511 Network Authentication Required\r\n" DATE
+      "Content-Type: application/x-0123456789abcdefgh\r\nContent-Length: 0\r\n\r\n" },
+    { "a longer type", GET("/ok"), 200, "application/x-0123456789abcdefghi", "", true,
+      OK "Content-Type: application/x-0123456789abcdefghi\r\nContent-Length:          0\r\n\r\n" },
     /* RFC 9110 §9.3.2: as GET, without the content */
     { "HEAD, whole", "HEAD /ok HTTP/1.1\r\n" H "\r\n", 200, "text/plain", "ok", false,
       OK TEXT "Content-Length: 2\r\n\r\n" },
@@ -173,8 +178,59 @@ static void test_large_fields(void **state) {
     assert_string_equal(rig_summary(&rig), "200:ok 500");
 }
 
-/* ----------------------------------------------------------------------------------------------------- misuse,
-    fail ---- */
+/* Large fields and not enough blocks, wherever they run out. */
+static void test_large_fields_without_blocks(void **state) {
+    (void)state;
+    char value[1300];
+    memset(value, 'v', sizeof value);
+    for (uint32_t blocks = 0; blocks < 4; blocks++) {
+        struct rig_sizes sizes = rig_plenty;
+        sizes.blocks = blocks;
+        rig_close(&rig);
+        rig_open(&rig, &sizes);
+        request(GET("/ok"));
+        for (int i = 0; i < 6; i++) {
+            http_response_field(x, SPAN("X"), span_of(value, sizeof value));
+        }
+        http_response_whole(x, 200, SPAN("text/plain"), SPAN("ok"));
+        http_exchange_finish(x);
+        static const char *const out[] = { "closed", "503", "503", "200:ok" };
+        assert_string_equal(rig_summary(&rig), out[blocks]);
+    }
+}
+
+/* The templates follow the date. */
+static void test_date_changes(void **state) {
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char expected[256], date[HTTP_DATE_BYTES + 1];
+        http_date(1000000000 + i / 2, date);
+        memcpy(rig.shared.date, date, sizeof date);
+        request(GET("/ok"));
+        http_response_whole(x, 200, SPAN("text/plain"), SPAN("ok"));
+        snprintf(expected, sizeof expected, "HTTP/1.1 200 OK\r\nDate: %s\r\n" TEXT "Content-Length: 2\r\n\r\nok", date);
+        rig.output_len = 0;
+        expect(expected);
+    }
+}
+
+/* Types that share a template's place don't mix. */
+static void test_types_share_a_place(void **state) {
+    (void)state;
+    static const char *const types[] = { "text/plain", "text/plaid", "text/html1", "image/png1", "a/b", "a/c" };
+    for (int i = 0; i < 60; i++) {
+        char expected[256];
+        const char *type = types[i * 7 % 6];
+        request(GET("/ok"));
+        http_response_whole(x, i % 2 == 0 ? 200 : 404, span_text(type), SPAN("ok"));
+        snprintf(expected, sizeof expected, "HTTP/1.1 %s\r\n" DATE "Content-Type: %s\r\nContent-Length: 2\r\n\r\nok",
+                 i % 2 == 0 ? "200 OK" : "404 Not Found", type);
+        rig.output_len = 0;
+        expect(expected);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------ misuse ---- */
 
 static void test_two_responses(void **state) {
     (void)state;
@@ -283,6 +339,22 @@ static void test_reasons(void **state) {
     http_exchange_finish(x);
 }
 
+/* A length of more digits than the hole has. */
+static void test_too_long(void **state) {
+    (void)state;
+    http_exchange_finish(x);
+    rig_take_output(&rig);
+    rig.output_len = 0;
+    request("HEAD /ok HTTP/1.1\r\n" H "\r\n");
+    http_response_begin(x, 200, SPAN("text/plain"));
+    while (x->body_written <= UINT64_C(9999999999)) {
+        assert_non_null(http_response_reserve(x, BLOCK_ROOM));
+        http_response_commit(x, BLOCK_ROOM);
+    }
+    http_exchange_finish(x);
+    assert_string_equal(rig_summary(&rig), "500(22)");
+}
+
 /* HEAD: reserving works and nothing of it is sent. */
 static void test_reserve_for_head(void **state) {
     (void)state;
@@ -313,6 +385,10 @@ int main(void) {
         WITH_RIG(test_bad_fields),
         WITH_GET(test_late_field),
         WITH_GET(test_large_fields),
+        WITH_RIG(test_large_fields_without_blocks),
+        WITH_RIG(test_date_changes),
+        WITH_RIG(test_types_share_a_place),
+        WITH_GET(test_too_long),
         WITH_GET(test_two_responses),
         WITH_GET(test_write_without_begin),
         WITH_GET(test_write_after_whole),

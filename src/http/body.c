@@ -155,9 +155,9 @@ static void collect(struct http_exchange *x, struct span bytes) {
             if (!take_slot(x)) {
                 return;
             }
-        } else if (!arena_extend(&x->workspace, x->body.data, len)) {
-            http_response_fail(x, 500);
-            return;
+        } else {
+            bool extended = arena_extend(&x->workspace, x->body.data, len);
+            rm_assert(extended); /* http_workspace_bytes counts it */
         }
     }
     memcpy(collected(x) + x->body.len, bytes.data, bytes.len);

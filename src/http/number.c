@@ -83,13 +83,11 @@ static bool reads_back(const char *text, double value) {
  * have less precision. */
 static char *put_searched(char *out, double value) {
     bool denormal = value < 2.3e-308;
-    for (int digits = denormal ? 1 : 15; digits <= 17; digits++) {
-        int len = snprintf(out, NUMBER_BYTES_MAX - 1, "%.*g", digits, value);
-        if (digits == 17 || reads_back(out, value)) {
-            return out + len;
-        }
-    }
-    return out;
+    int digits = denormal ? 0 : 14, len;
+    do {
+        len = snprintf(out, NUMBER_BYTES_MAX - 1, "%.*g", ++digits, value);
+    } while (digits < 17 && !reads_back(out, value));
+    return out + len;
 }
 
 char *number_put_double(char *out, double value) {

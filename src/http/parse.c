@@ -234,7 +234,7 @@ static int connect_target(const char *from, const char *to) {
 
 /* The target's form by its first byte and the method: RFC 9112 §3.2. */
 static int set_target(struct http_request *request, const char *from, const char *to) {
-    if (from == to || scan_query(from, to) != to) {
+    if (scan_query(from, to) != to) {
         return 400;
     }
     request->target = view(request, from, to);
