@@ -6,7 +6,7 @@
  * responses leave in request order: the first unfinished one (the head of the line) writes straight into the connection's
  * output chain, the others into chains of their own, which are spliced behind when their turn comes.
  *
- * Bad input is answered here (400, 404, 405, 411, 413, 414, 431, 501, 505), in order, behind the valid requests before it;
+ * Bad input is answered here (400, 404, 405, 413, 414, 417, 431, 501, 505), in order, behind the valid requests before it;
  * what cannot be framed any more ends the connection after the answer.
  *
  * Depends on: mem. One thread per connection. */
@@ -223,7 +223,8 @@ struct http_conn {
 enum http_event {
     HTTP_MORE,   /* the input is used up */
     HTTP_READY,  /* *x: run its handler, then http_exchange_finish or http_exchange_park */
-    HTTP_STREAM, /* *x: the head of a request whose body is streamed: pieces follow */
+    HTTP_STREAM, /* *x: the head of a request whose body is streamed: pieces follow, then READY, however short the body. An
+                    exchange whose body goes wrong is answered and given back here: ENDED comes instead of READY */
     HTTP_PIECE,  /* *x, *piece: the next bytes of its body, borrowed as the input is */
     HTTP_FULL,   /* limits.pipeline reached, conn->hold is set, or no exchange free while some are unfinished: the rest of the
                     input was taken into the carry; call again, with an empty input, when that has changed. Don't feed before */
@@ -272,8 +273,9 @@ void http_exchange_finish(struct http_exchange *x);
 
 struct span http_reason(int status); /* "Not Found"; empty when unknown. RFC 9110 §15 */
 
-/* A field for the head; before http_response_begin or http_response_whole. Name must be a token and value free of controls:
- * otherwise the response fails (500). RFC 9110 §5.5 */
+/* A field for the head; before http_response_begin or http_response_whole. Name must be a token, none of those that are
+ * written here (Content-Length, Transfer-Encoding, Connection, Date), and value free of controls: otherwise the response fails
+ * (500). RFC 9110 §5.5 */
 void http_response_field(struct http_exchange *x, struct span name, struct span value);
 
 /* A whole response; HEAD requests get the same head without the body. 204 and 304 have no body and no length. */
@@ -283,8 +285,8 @@ void http_response_whole(struct http_exchange *x, int status, struct span conten
 void http_response_begin(struct http_exchange *x, int status, struct span content_type);
 void http_response_write(struct http_exchange *x, struct span bytes);
 
-/* At least `n` (<= BLOCK_ROOM) writable bytes of the body, committed by http_response_commit; NULL when the response failed
- * or has no body (HEAD: a scratch would be wrong, so callers use http_response_write then). */
+/* At least `n` (<= BLOCK_ROOM) writable bytes of the body, committed by http_response_commit; NULL when the response failed.
+ * What a response to HEAD, a 204 or a 304 commits is counted, but not sent. */
 [[gnu::warn_unused_result]] char *http_response_reserve(struct http_exchange *x, uint32_t n);
 void http_response_commit(struct http_exchange *x, uint32_t n);
 
