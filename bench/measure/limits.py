@@ -2,10 +2,12 @@
 Checks (measure/bounds.py)."""
 import os
 import resource
+import shutil
 import socket
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 from measure import process, tracing
 from measure.arms import Arena, Unavailable
@@ -86,6 +88,18 @@ def many_workers_memory(build, folder, seconds):
                 yield at_most(what, MANY_RSS_MIB, peak.most.resident / MIB, " MiB", apart(peak.most))
 
 
+def copy_for_everybody(build, folder):
+    """A build folder with nothing but arena, in a place that a user without rights can reach: a checkout may lie below a
+    home that is closed to others."""
+    copy = Path(folder) / "few-rights-build"
+    (copy / "examples").mkdir(parents=True)
+    for name in ("arena", "dataset.tsv"):
+        shutil.copy(Path(build) / "examples" / name, copy / "examples")
+    for path in (Path(folder), copy, copy / "examples"):
+        path.chmod(0o755)
+    return copy
+
+
 def few_rights(build, folder):
     """64 workers on io_uring with 8 MiB of locked memory, as somebody without rights."""
     what, bound = f"{MANY_WORKERS} workers, unprivileged, {MEMLOCK_BYTES // MIB} MiB memlock", "serves on uring"
@@ -95,7 +109,7 @@ def few_rights(build, folder):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (MEMLOCK_BYTES, MEMLOCK_BYTES))
 
     try:
-        with Arena(build, folder, "few-rights", ["--io", "uring"], workers=MANY_WORKERS, user=user, limits=limits) as arena:
+        with Arena(copy_for_everybody(build, folder), folder, "few-rights", ["--io", "uring"], workers=MANY_WORKERS, user=user, limits=limits) as arena:
             backend = arena.stats()["backend"]
             rings = process.rings(arena.pid)
             result = run_load(build, arena.port, "baseline", connections=256, seconds=0.5)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 # As ring.h names them, and futex, which nobody should call. Others are counted together: each name takes time to switch on.
 NAMES = """io_uring_enter io_uring_register epoll_wait epoll_ctl accept4 recvfrom sendto sendmsg close shutdown setsockopt
-    getsockname getpeername socket connect bind listen newfstatat read write futex writev""".split()
+    getsockname getpeername socket connect bind listen statx read write futex writev""".split()
 ALL = "raw_syscalls:sys_enter"
 READY_SECONDS = 10
 

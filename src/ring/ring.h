@@ -298,7 +298,7 @@ void ring_helpers_stop(struct ring_helpers *helpers);
 #define RING_CALLS(X)                                                                                                  \
     X(io_uring_enter) X(io_uring_register) X(epoll_wait) X(epoll_ctl) X(accept4) X(recvfrom) X(sendto) X(sendmsg)      \
     X(close) X(shutdown) X(setsockopt) X(getsockname) X(getpeername) X(socket) X(connect) X(bind) X(listen) \
-    X(newfstatat) X(getsockopt) X(fcntl) X(read) X(write)
+    X(statx) X(getsockopt) X(fcntl) X(read) X(write)
 
 enum ring_call {
 #define RING_CALL_ENUM(name) RING_CALL_##name,
