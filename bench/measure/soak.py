@@ -23,7 +23,7 @@ RECONNECT = 37  # shares no factor with the number of requests in the template
 WORKERS = 2
 
 
-def library(build):
+def preload(build):
     found = sorted(build.glob("tests/*malloc_count*.so"))
     return found[0] if found else None
 

@@ -177,7 +177,7 @@ static bool drained(const struct conn_state *conn) {
            http_conn_phase(&conn->http) == HTTP_PHASE_IDLE;
 }
 
-/* After anything has happened to an open connection: what is it waiting for now? */
+/* After anything has happened to an open connection: what does it wait for? */
 static void settle(struct conn_state *conn) {
     rm_assert(conn->phase == CONN_OPEN);
     if (conn->peer_ended && !conn->told_end && !conn->full) {
