@@ -33,6 +33,10 @@ struct span {
  * RM_DONE. */
 struct rm_exchange;
 
+/* One thread of the server, with the ring that it owns. Valid from rm_app.worker_start to the return of rm_app.worker_stop;
+ * to be used on its own thread only. */
+struct rm_worker;
+
 /* What a handler returns. */
 enum rm_step {
     RM_DONE, /* the response is complete (none written: 204) */
@@ -78,10 +82,25 @@ struct rm_app {
     /* Called once on the main thread, after the command line was read and before a socket is opened; may allocate. Returns 0,
      * or an exit code (78: bad configuration) after it said why on stderr. May be NULL. */
     int (*start)(void);
+
+    /* Called once on each worker's thread, when its ring is open and before it accepts; may allocate and may start watches
+     * and timers. Returns 0, or an exit code after it said why; no worker serves then. May be NULL. */
+    int (*worker_start)(struct rm_worker *worker);
+
+    /* Called once on each worker's thread for which worker_start returned 0, when it has served its last request. Its watches
+     * and timers have ended without a call. May be NULL. */
+    void (*worker_stop)(struct rm_worker *worker);
+
+    /* Called once on the main thread, when every worker accepts. May be NULL. */
+    void (*ready)(void);
 };
 
 /* Runs a program: reads environment and command line, opens the workers, serves until TERM or INT, drains. Returns
- * the exit code: 0; 2 usage; 69 backend or address unavailable; 70 internal; 78 configuration. */
+ * the exit code: 0; 2 usage; 69 backend or address unavailable; 70 internal; 78 configuration.
+ *
+ * Besides the application's routes there are GET /healthz (200 while the process lives), /readyz (200; 503 while draining)
+ * and /metrics (rm_metrics), each unless the application has a route that matches the same path. With --admin ADDR they are
+ * answered there and not at --listen. `NAME doctor [--json]` looks at the machine instead of serving. */
 int rm_main(int argc, char **argv, const struct rm_app *app);
 
 /* The version of the library, "MAJOR.MINOR.PATCH"; static. */
@@ -137,7 +156,14 @@ enum rm_step rm_bytes(struct rm_exchange *x, int status, const char *content_typ
 /* A response without a body. */
 enum rm_step rm_status(struct rm_exchange *x, int status);
 
-/* A header field for the response; before rm_begin or a whole response. Values with control characters are
+/* A whole response whose body is not copied: it must stay valid and unchanged until `release(arg)` is called, on the
+ * worker's thread, once and in any case: when the last byte was sent, when the client went before that, or at once when it
+ * is not to be sent at all (HEAD, a failed response). With `release` NULL it must stay valid for the life of the process. */
+typedef void rm_release_fn(void *arg);
+enum rm_step rm_lend(struct rm_exchange *x, int status, const char *content_type, struct span body, rm_release_fn *release,
+                     void *arg);
+
+/* A header field for the response; before rm_begin, rm_stream or a whole response. Values with control characters are
  * refused: the exchange answers 500. */
 void rm_set_header(struct rm_exchange *x, const char *name, struct span value);
 
@@ -147,6 +173,9 @@ void rm_set_header(struct rm_exchange *x, const char *name, struct span value);
 void rm_begin(struct rm_exchange *x, int status, const char *content_type);
 void rm_write(struct rm_exchange *x, struct span bytes);
 void rm_write_int(struct rm_exchange *x, int64_t value);
+
+/* As rm_write, but the bytes are not copied: see rm_lend. */
+void rm_write_lent(struct rm_exchange *x, struct span bytes, rm_release_fn *release, void *arg);
 
 /* JSON, appended to the response with commas set by themselves. Members of an object have a key, elements of an
  * array have NULL. Strings are escaped as RFC 8259 §7 demands. Doubles are written with up to 17 significant
@@ -162,6 +191,32 @@ void rm_json_string(struct rm_exchange *x, const char *key, struct span text);
 /* A value that is JSON already. */
 void rm_json_raw(struct rm_exchange *x, const char *key, struct span json);
 
+/* -------------------------------------------------------------------------------------------- streamed responses ---- */
+
+/* Begins a response that leaves while it is written: rm_stream, then rm_write (and the JSON calls) as above, parking as
+ * often as needed, then RM_DONE. It is sent with Transfer-Encoding: chunked, to HTTP/1.0 clients up to the end of the
+ * connection (RFC 9112 §7.1, §6.3). What was written leaves when the handler returns, and before that the memory that it
+ * takes is the writer's to bound: rm_flush. When it fails after its head has left (no block is free, rm_abort), the
+ * connection is closed without the last chunk, so that the client sees that the body is cut. */
+void rm_stream(struct rm_exchange *x, int status, const char *content_type);
+
+/* Backpressure: one more thing that the exchange waits for, as rm_sleep is: until what was written so far has been given to
+ * the kernel but for at most half of --output-bytes. Call it, then rm_then(), then return RM_PARK. Completes at once, in a
+ * later turn, when there is nothing to wait for, and when the client has gone. */
+void rm_flush(struct rm_exchange *x);
+
+/* Ends the response here: not begun, it becomes 500; begun, the connection is closed after what has been written, without
+ * the end that would make it look whole. The handler then returns RM_DONE. */
+void rm_abort(struct rm_exchange *x);
+
+/* Server-sent events (the HTML standard, "Server-sent events"). rm_sse begins the stream: 200, text/event-stream,
+ * Cache-Control: no-store. rm_sse_event writes one event: `event` and `id` may be NULL; data of several lines is
+ * written as several data fields. A line end in `event` or `id` is a mistake and answers as rm_abort does. rm_sse_comment
+ * writes a comment, which keeps connections alive that see no events. */
+void rm_sse(struct rm_exchange *x);
+void rm_sse_event(struct rm_exchange *x, const char *event, const char *id, struct span data);
+void rm_sse_comment(struct rm_exchange *x, struct span text);
+
 /* ------------------------------------------------------------------------------------------------ park and resume ---- */
 
 /* Names the handler that goes on when everything that the exchange waits for is done. It runs once; it may park
@@ -171,8 +226,69 @@ void rm_then(struct rm_exchange *x, rm_handler_fn *next);
 /* Waits for `ns` nanoseconds. Several waits may be started: the exchange goes on when all are done. */
 void rm_sleep(struct rm_exchange *x, uint64_t ns);
 
-/* True when the client has gone while the exchange was parked: what is written will not be sent. */
+/* Waits until `fd` (a pipe, a socket, a timerfd: anything that poll(2) takes, but no plain file) is ready for one of
+ * `interest`, or was hung up, or has an error. It stays the application's: who closes it makes sure that nobody waits
+ * for it. Several exchanges of a worker may wait for one descriptor; they go on one at a time, in the order in which
+ * they began to wait, each after the one before has had its turn with it; at hang-up or error all of them go on. Two
+ * workers may not wait for the same open file at a time. Refused (503) when --watches is used up; 500 when it can't be
+ * watched. */
+enum { RM_READABLE = 1, RM_WRITABLE = 2, RM_HANGUP = 4, RM_ERROR = 8 };
+void rm_wait_fd(struct rm_exchange *x, int fd, unsigned interest);
+
+/* What the last descriptor that was waited for was ready for: a set of the above, 0 before and when the wait was cut short
+ * (rm_on_end). */
+unsigned rm_ready(const struct rm_exchange *x);
+
+/* Waits for work on a helper thread: `run(arg)` is called there, may block and may allocate, and must not touch the exchange
+ * or the worker; `arg` may point into memory of rm_alloc, which lives until the exchange goes on. A client that goes
+ * meanwhile changes nothing of that. 503 when --offloads jobs of this worker are under way already. */
+void rm_offload(struct rm_exchange *x, void (*run)(void *arg), void *arg);
+
+/* Why a parked exchange may want to go on before its time. */
+enum rm_end {
+    RM_END_NONE,
+    RM_END_DRAIN, /* the server drains: what never ends by itself must end now */
+    RM_END_HALF,  /* the client has ended its half of the connection: it may have gone, or wait for the answer (RFC 9112 §9.6) */
+    RM_END_GONE,  /* the connection is lost: what is written will not be sent */
+};
+
+/* Names the handler that goes on instead of the next one when one of these comes about while the exchange is parked: its
+ * timers and descriptors are no longer waited for, and when the offloaded jobs that are under way have ended, `end`
+ * runs. It may park again; it is called once for each reason, the greater ones later. NULL, as at first: nothing is cut
+ * short, and the exchange goes on in its time. */
+void rm_on_end(struct rm_exchange *x, rm_handler_fn *end);
+
+/* The greatest reason that there is by now. */
+enum rm_end rm_ended(const struct rm_exchange *x);
+
+/* True when the connection is lost: what is written will not be sent. Noticed while parked, too. */
 bool rm_gone(const struct rm_exchange *x);
+
+/* ---------------------------------------------------------------------------------------------- without a client ---- */
+
+/* The worker of an exchange, its number (0 .. workers - 1), and a word of the application's on it, NULL at first. */
+struct rm_worker *rm_worker(const struct rm_exchange *x);
+uint32_t rm_worker_index(const struct rm_worker *worker);
+uint32_t rm_workers(const struct rm_worker *worker);
+void rm_set_worker_state(struct rm_worker *worker, void *state);
+void *rm_worker_state(const struct rm_worker *worker);
+
+/* A watch that belongs to no exchange: `ready(watch, what, arg)` is called on the worker's thread for each new edge of
+ * `interest` (read until EAGAIN, as for EPOLLET), and at hang-up or error, after which the watch is spent and must be
+ * ended. It ends with rm_unwatch, which may be called from `ready`, or with the worker; the descriptor stays open. NULL
+ * when --watches is used up or it can't be watched. */
+struct rm_watch;
+typedef void rm_watch_fn(struct rm_watch *watch, unsigned what, void *arg);
+struct rm_watch *rm_watch(struct rm_worker *worker, int fd, unsigned interest, rm_watch_fn *ready, void *arg);
+void rm_unwatch(struct rm_watch *watch);
+
+/* Calls `tick(timer, arg)` on the worker's thread every `ns` nanoseconds (> 0), first after `ns`; a period that was
+ * missed is not made up for. It ends with rm_end_timer, which may be called from `tick`, or with the worker. NULL when
+ * --watches is used up. */
+struct rm_timer;
+typedef void rm_timer_fn(struct rm_timer *timer, void *arg);
+struct rm_timer *rm_every(struct rm_worker *worker, uint64_t ns, rm_timer_fn *tick, void *arg);
+void rm_end_timer(struct rm_timer *timer);
 
 /* ------------------------------------------------------------------------------------------------------ observing ---- */
 

@@ -54,8 +54,8 @@ void rig_open(struct rig *rig, const struct rig_sizes *sizes) {
     memset(rig, 0, sizeof *rig);
     char why[128];
     rig->router_memory = take_memory(http_router_bytes(RIG_ROUTES_COUNT));
-    rig->shared.router = http_router_init(rig->router_memory, routes, RIG_ROUTES_COUNT, why, sizeof why);
-    if (rig->shared.router == NULL) {
+    rig->router = http_router_init(rig->router_memory, routes, RIG_ROUTES_COUNT, why, sizeof why);
+    if (rig->router == NULL) {
         fprintf(stderr, "%s\n", why);
         abort();
     }
@@ -88,7 +88,7 @@ void rig_close(struct rig *rig) {
 
 void rig_reset(struct rig *rig) {
     chain_init(&rig->out, &rig->blocks);
-    http_conn_init(&rig->conn, &rig->shared, &rig->out);
+    http_conn_init(&rig->conn, &rig->shared, rig->router, &rig->out);
     rig->parked_count = 0;
     rig->full = rig->ended = false;
     rig->output_len = 0;

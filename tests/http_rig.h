@@ -44,6 +44,7 @@ struct rig {
     struct pool exchanges, carries, blocks, bodies;
     void *memory[4];
     void *router_memory;
+    const struct http_router *router;
     struct guard guard;
     struct http_shared shared;
     struct chain out;

@@ -2,8 +2,8 @@
 #include "http/parse.h"
 #include "mem/assert.h"
 
-void http_conn_init(struct http_conn *conn, struct http_shared *shared, struct chain *out) {
-    *conn = (struct http_conn){ .shared = shared, .out = out };
+void http_conn_init(struct http_conn *conn, struct http_shared *shared, const struct http_router *router, struct chain *out) {
+    *conn = (struct http_conn){ .shared = shared, .router = router, .out = out };
 }
 
 /* -------------------------------------------------------------------------------------------------------- carry ---- */
@@ -138,7 +138,7 @@ static int find_route(struct http_exchange *x) {
     if (request->method == HTTP_METHOD_UNKNOWN) {
         return 501; /* RFC 9110 §9.1 */
     }
-    switch (http_router_find(x->shared->router, &x->request, &x->route, &allow)) {
+    switch (http_router_find(x->conn->router, &x->request, &x->route, &allow)) {
     case HTTP_FOUND: return 0;
     case HTTP_FOUND_NO_METHOD: response_allow(x, allow); return 405;
     case HTTP_FOUND_NO_PATH: break;

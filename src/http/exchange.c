@@ -136,10 +136,17 @@ static void advance(struct http_conn *conn) {
     }
 }
 
+static void tell_done(struct http_exchange *x) {
+    if (x->shared->done != NULL) {
+        x->shared->done(x);
+    }
+}
+
 void http_exchange_finish(struct http_exchange *x) {
     struct http_conn *conn = x->conn;
     rm_assert(!x->finished);
     if (conn == NULL) {
+        tell_done(x);
         exchange_give(x);
         return;
     }
@@ -150,6 +157,7 @@ void http_exchange_finish(struct http_exchange *x) {
     conn->shared->responses[x->status / 100]++;
     x->finished = true;
     x->parked = false;
+    tell_done(x);
     if (conn->first == x) {
         advance(conn);
     }

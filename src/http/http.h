@@ -19,6 +19,7 @@
 #include "mem/span.h"
 
 struct http_router;
+struct http_exchange;
 
 enum {
     HTTP_FIELDS_MAX = 100,   /* the compiled-in ceiling of limits.fields */
@@ -89,7 +90,8 @@ struct http_route {
 
 /* Compiles routes into `memory` of http_router_bytes(n). Keeps `routes` and the bytes of their spans. NULL and `why` when a
  * path is malformed (no leading '/', unbalanced braces, a name twice, more than HTTP_PARAMS_MAX names or HTTP_SEGMENTS_MAX
- * segments), a method is unknown, or two routes match the same requests. A GET route answers HEAD as well. */
+ * segments), a method is unknown, or two routes match the same requests. A GET route answers HEAD as well. OPTIONS
+ * is answered by itself (204 with Allow: RFC 9110 §9.3.7) for every path that has a route and none for OPTIONS. */
 size_t http_router_bytes(uint32_t n);
 [[gnu::warn_unused_result]] struct http_router *http_router_init(void *memory, const struct http_route *routes, uint32_t n,
                                                                  char *why, size_t why_bytes);
@@ -138,7 +140,6 @@ struct http_known_host {
 /* What all connections of a worker share. Zeroed by the caller, but for what it sets: everything up to `draining`. Sizes: see
  * http_carry_bytes and http_workspace_bytes. */
 struct http_shared {
-    const struct http_router *router;
     struct http_limits limits;
     struct pool *exchanges;  /* items: at least sizeof(struct http_exchange) + workspace_bytes, laid out as
                                 [struct http_exchange ... user part][workspace]; see exchange_bytes */
@@ -149,6 +150,11 @@ struct http_shared {
     struct pool *bodies;     /* items of limits.body_bytes: large buffered bodies */
     char date[HTTP_DATE_BYTES + 1]; /* kept current by the caller: http_date */
     bool draining;           /* set by the caller: the last response of each connection says Connection: close */
+    uint64_t now_ns;         /* kept current by the caller: its clock, for http_exchange.began_ns */
+    /* Called once for each exchange when its response is complete, or is given up because its client has gone (x->conn is NULL
+     * then), and before anything of it is given back: head, status, body_received and body_written are right. Not for what
+     * was answered without an exchange. NULL: nobody wants to know. */
+    void (*done)(struct http_exchange *x);
     /* http's own: */
     struct http_known_host known_host;
     struct http_template templates[HTTP_TEMPLATES];
@@ -173,6 +179,7 @@ struct http_exchange {
     struct arena workspace;
     struct chain_mark start; /* of the response in *out */
     /* from here to `request` all is zero at first, but own.blocks */
+    uint64_t began_ns;      /* shared->now_ns when its head was complete */
     struct span body;       /* BUFFERED: the whole body, once READY */
     uint64_t body_received; /* bytes of body so far, of any kind */
     char *body_slot;        /* from shared->bodies, or NULL */
@@ -199,6 +206,7 @@ enum { HTTP_WORKSPACE_FREE_BYTES = 8 * 1024 };
 
 struct http_conn {
     struct http_shared *shared;
+    const struct http_router *router;
     struct chain *out;           /* bytes for the socket: the caller's, flushed by it */
     struct http_exchange *first; /* unfinished exchanges in order; the head of the line */
     struct http_exchange *last;
@@ -231,8 +239,8 @@ enum http_event {
     HTTP_ENDED,  /* no more is read from this connection: the rest of the input is dropped */
 };
 
-/* `out` is kept for the life of the connection. */
-void http_conn_init(struct http_conn *conn, struct http_shared *shared, struct chain *out);
+/* `router` and `out` are kept for the life of the connection. */
+void http_conn_init(struct http_conn *conn, struct http_shared *shared, const struct http_router *router, struct chain *out);
 
 /* Takes what it can from *input (advancing it; at most HTTP_INPUT_BYTES_MAX bytes, all of it before MORE, FULL and ENDED)
  * and says what to do next. Call until MORE, FULL or ENDED. Whatever is incomplete at MORE was copied (carry or workspace),
@@ -290,7 +298,32 @@ void http_response_write(struct http_exchange *x, struct span bytes);
 [[gnu::warn_unused_result]] char *http_response_reserve(struct http_exchange *x, uint32_t n);
 void http_response_commit(struct http_exchange *x, uint32_t n);
 
-/* Marks the response as failed: rolled back, `status` (500, 503 with Retry-After: 1) instead. */
+/* Marks the response as failed: rolled back, `status` (500, 503 with Retry-After: 1) instead. A streamed response of which
+ * something may have left is cut instead: http_response_cut. */
 void http_response_fail(struct http_exchange *x, int status);
+
+/* Begins a response that may leave while it is written: chunked, or for HTTP/1.0 up to the end of the connection. RFC 9112
+ * §6.1, §6.3, §7.1. Written with http_response_write, _reserve and _commit, _lend; what is there leaves with
+ * http_exchange_park or http_response_flush, as far as it is this exchange's turn, and http_exchange_finish writes the last
+ * chunk. */
+void http_response_stream(struct http_exchange *x, int status, struct span content_type);
+
+/* What was written so far of a streamed response may leave: the open chunk is closed. */
+void http_response_flush(struct http_exchange *x);
+
+/* The response ends here, visibly incomplete: what was written leaves, then the connection ends. One that was not begun
+ * becomes 500. Then http_exchange_finish, as ever. */
+void http_response_cut(struct http_exchange *x);
+
+/* Appends to a begun or streamed body without a copy, see chain_append_foreign; here `release` is called in any case, at once
+ * when the bytes are not needed. */
+void http_response_lend(struct http_exchange *x, struct span bytes, block_release_fn *release, void *arg);
+
+/* http_response_whole with a body that is lent likewise. */
+void http_response_whole_lent(struct http_exchange *x, int status, struct span content_type, struct span body,
+                              block_release_fn *release, void *arg);
+
+/* Bytes of the response that wait for their turn: 0 when it is this exchange's turn. */
+size_t http_exchange_waiting(const struct http_exchange *x);
 
 #endif

@@ -35,6 +35,7 @@ static inline struct carry *carry_of(const struct http_conn *conn) {
     x->workspace = (struct arena){ .base = (char *)x + shared->exchange_bytes, .size = shared->workspace_bytes };
     poison_mark(x->workspace.base, x->workspace.size);
     x->own.blocks = shared->blocks;
+    x->began_ns = shared->now_ns;
     return x;
 }
 

@@ -339,7 +339,7 @@ static void conn_init(struct conn_state *conn, struct worker *worker, struct rin
         .timer = { .kind = TIMER_CONN },
     };
     stream_init(&conn->stream, &worker->streams, id);
-    http_conn_init(&conn->http, &worker->http, &conn->stream.out);
+    http_conn_init(&conn->http, &worker->http, worker->server->router, &conn->stream.out);
     list_append(&worker->open, &conn->open);
 }
 

@@ -14,7 +14,7 @@ void exchange_begin(struct rm_exchange *x) {
 }
 
 static const struct rm_route *route_of(const struct rm_exchange *x) {
-    return &worker_of(x->http.shared)->server->app->routes[x->http.route->index];
+    return &worker_of(x->http.shared)->server->table[x->http.route->index];
 }
 
 rm_handler_fn *exchange_handler(const struct rm_exchange *x) {

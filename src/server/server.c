@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/worker.h"
 
@@ -38,12 +39,14 @@ static int compile_routes(struct server *server, const struct rm_route *table, c
     if (n == 0 || n > HTTP_ROUTES_MAX) {
         return bad(why, "an application has 1 to 256 routes");
     }
+    server->table = calloc(n, sizeof *server->table);
     server->routes = calloc(n, sizeof *server->routes);
     void *memory = malloc(http_router_bytes(n));
-    if (server->routes == NULL || memory == NULL) {
+    if (server->table == NULL || server->routes == NULL || memory == NULL) {
         free(memory);
         return bad(why, "no memory for the routes");
     }
+    memcpy(server->table, table, n * sizeof *table);
     for (uint32_t i = 0; i < n; i++) {
         server->routes[i] = (struct http_route){
             .method = span_text(table[i].method),
@@ -94,9 +97,11 @@ int server_open(struct server *server, const struct config *config, const struct
 }
 
 void server_release(struct server *server) {
+    free(server->table);
     free(server->routes);
     free(server->router);
     free(server->workers);
+    server->table = NULL;
     server->routes = NULL;
     server->router = NULL;
     server->workers = NULL;

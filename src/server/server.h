@@ -14,7 +14,8 @@ struct worker;
 struct server {
     const struct config *config;
     const struct rm_app *app;
-    struct http_route *routes; /* with index: into app->routes */
+    struct rm_route *table;    /* the application's routes */
+    struct http_route *routes; /* with index: into `table` */
     struct http_router *router;
     struct plan plan;
     struct ring_config ring;                          /* helpers and world are set by the caller of server_open */

@@ -54,7 +54,6 @@ static int open_listeners(struct worker *worker, char *why) {
 static void init_http(struct worker *worker) {
     const struct plan *plan = &worker->server->plan;
     worker->http = (struct http_shared){
-        .router = worker->server->router,
         .limits = worker->server->config->limits,
         .exchanges = &worker->pools[PLAN_EXCHANGES],
         .exchange_bytes = plan->exchange_bytes,
@@ -214,6 +213,7 @@ int32_t worker_turn(struct worker *worker) {
         return result;
     }
     worker->now_ns = ring_now(worker->ring);
+    worker->http.now_ns = worker->now_ns;
     keep_date(worker);
     if (worker->started_ns == 0) {
         worker->started_ns = worker->now_ns;
