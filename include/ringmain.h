@@ -246,20 +246,19 @@ void rm_offload(struct rm_exchange *x, void (*run)(void *arg), void *arg);
 
 /* Why a parked exchange may want to go on before its time. */
 enum rm_end {
-    RM_END_NONE,
-    RM_END_DRAIN, /* the server drains: what never ends by itself must end now */
-    RM_END_HALF,  /* the client has ended its half of the connection: it may have gone, or wait for the answer (RFC 9112 §9.6) */
-    RM_END_GONE,  /* the connection is lost: what is written will not be sent */
+    RM_END_DRAIN = 1, /* the server drains: what never ends by itself must end now */
+    RM_END_HALF = 2,  /* the client ended its half of the connection: gone, or waiting for the answer. RFC 9112 §9.6 */
+    RM_END_GONE = 4,  /* the connection is lost: what is written will not be sent */
 };
 
 /* Names the handler that goes on instead of the next one when one of these comes about while the exchange is parked: its
  * timers and descriptors are no longer waited for, and when the offloaded jobs that are under way have ended, `end`
- * runs. It may park again; it is called once for each reason, the greater ones later. NULL, as at first: nothing is cut
- * short, and the exchange goes on in its time. */
+ * runs. It may park again; it is called once for each reason. NULL, as at first: nothing is cut short, and the exchange
+ * goes on in its time. A reason that is there already when the exchange parks counts as one that comes about then. */
 void rm_on_end(struct rm_exchange *x, rm_handler_fn *end);
 
-/* The greatest reason that there is by now. */
-enum rm_end rm_ended(const struct rm_exchange *x);
+/* The reasons that there are by now, a set of enum rm_end. */
+unsigned rm_ended(const struct rm_exchange *x);
 
 /* True when the connection is lost: what is written will not be sent. Noticed while parked, too. */
 bool rm_gone(const struct rm_exchange *x);
