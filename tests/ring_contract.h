@@ -114,6 +114,7 @@ struct rig_options {
     uint32_t sockets_max[SIDES]; /* 0: 256 */
     const char *tuning[SIDES];   /* behind the row's own; NULL: nothing */
     bool helpers;                /* open with a helper pool */
+    bool peers;                  /* ring_config.peers on the server's side */
 };
 
 struct rig {

@@ -118,6 +118,79 @@ static void peer_and_local(struct rig *rig) {
     RIG_UNTIL(rig, client->peer->received == 10);
 }
 
+enum { PEERS = 40 };
+
+/* With ring_config.peers the names of clients come without a call for each, also when slots are used again. */
+static void peers_are_known(struct rig *rig) {
+    struct rig_options options = { .peers = true };
+    struct ring_address seen, real;
+    rig_open_listening(rig, &options);
+    for (int i = 0; i < PEERS; i++) {
+        struct link *client = rig_pair(rig);
+        link_send(client, 10);
+        RIG_UNTIL(rig, client->peer->received == 10);
+        uint64_t calls = rig_calls(rig, SERVER);
+        RIG_CHECK(rig, ring_peer(rig->ring[SERVER], client->peer->id, &seen) == 0);
+        bool old = strcmp(rig->row->tuning, "kernel=6.1") == 0 || strcmp(rig->row->tuning, "kernel=6.6") == 0;
+        RIG_CHECK(rig, old == (rig_calls(rig, SERVER) != calls)); /* 6.7 has it */
+        calls = rig_calls(rig, SERVER);
+        RIG_CHECK(rig, ring_peer(rig->ring[SERVER], client->peer->id, &seen) == 0);
+        RIG_CHECK(rig, rig_calls(rig, SERVER) == calls);
+        RIG_CHECK(rig, ring_local(rig->ring[CLIENT], client->id, &real) == 0);
+        RIG_CHECK(rig, same_address(&seen, &real));
+        link_close(client->peer);
+        link_close(client);
+        RIG_UNTIL(rig, client->closed && client->peer->closed);
+    }
+}
+
+/* A client that is gone before anybody looks has no name, and the next one's is not spoiled by that. */
+static void peers_of_resets(struct rig *rig) {
+    struct rig_options options = { .peers = true };
+    struct ring_address seen, real;
+    rig_open_listening(rig, &options);
+    int gone[8];
+    for (int i = 0; i < 8; i++) {
+        gone[i] = raw_connect(&rig->address);
+        struct linger now = { 1, 0 };
+        RIG_CHECK(rig, setsockopt(gone[i], SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
+        close(gone[i]);
+    }
+    rig_pump_ms(rig, 20);
+    struct link *client = rig_pair(rig);
+    link_send(client, 10);
+    RIG_UNTIL(rig, client->peer->received == 10);
+    RIG_CHECK(rig, ring_peer(rig->ring[SERVER], client->peer->id, &seen) == 0);
+    RIG_CHECK(rig, ring_local(rig->ring[CLIENT], client->id, &real) == 0);
+    RIG_CHECK(rig, same_address(&seen, &real));
+}
+
+static void peers_over_ipv6_and_unix(struct rig *rig) {
+    struct rig_options options = { .peers = true };
+    struct ring_address seen, real;
+    char path[64], text[80];
+    rig_open(rig, &options);
+    rig->listener = rig_listen(rig, SERVER, "[::1]:0", 16);
+    RIG_CHECK(rig, ring_local(rig->ring[SERVER], rig->listener->id, &rig->address) == 0);
+    struct link *client = rig_pair(rig);
+    link_send(client, 10);
+    RIG_UNTIL(rig, client->peer->received == 10);
+    RIG_CHECK(rig, ring_peer(rig->ring[SERVER], client->peer->id, &seen) == 0);
+    RIG_CHECK(rig, ring_local(rig->ring[CLIENT], client->id, &real) == 0);
+    RIG_CHECK(rig, same_address(&seen, &real));
+    snprintf(path, sizeof path, "/tmp/ring-contract-peers-%d.sock", (int)getpid());
+    snprintf(text, sizeof text, "unix:%s", path);
+    unlink(path);
+    rig->listener = rig_listen(rig, SERVER, text, 16);
+    RIG_CHECK(rig, ring_address_parse(span_text(text), &rig->address));
+    client = rig_pair(rig);
+    uint64_t calls = rig_calls(rig, SERVER);
+    RIG_CHECK(rig, ring_peer(rig->ring[SERVER], client->peer->id, &seen) == 0);
+    RIG_CHECK(rig, seen.storage.ss_family == AF_UNIX || rig->world != NULL);
+    RIG_CHECK(rig, rig_calls(rig, SERVER) == calls);
+    unlink(path);
+}
+
 static void listen_address_in_use(struct rig *rig) {
     rig_open_listening(rig, NULL);
     struct ring_listen again = { .address = rig->address, .fd = -1, .backlog = 8 };
@@ -248,6 +321,9 @@ const struct contract_scenario contract_connect[] = {
     { .name = "connect_no_slot", .run = connect_no_slot },
     { .name = "connect_then_close", .run = connect_then_close },
     { .name = "peer_and_local", .run = peer_and_local },
+    { .name = "peers_are_known", .run = peers_are_known },
+    { .name = "peers_of_resets", .run = peers_of_resets, .needs = ROW_REAL, .skip_reason = NO_DESCRIPTORS },
+    { .name = "peers_over_ipv6_and_unix", .run = peers_over_ipv6_and_unix },
     { .name = "listen_address_in_use", .run = listen_address_in_use },
     { .name = "listen_reuse_port", .run = listen_reuse_port },
     { .name = "listen_on_descriptor", .run = listen_on_descriptor, .needs = ROW_REAL, .skip_reason = NO_DESCRIPTORS },

@@ -215,6 +215,7 @@ static void open_side(struct rig *rig, enum side side, const struct rig_options 
              more != NULL ? more : "");
     struct ring_config config = {
         .choice = rig->row->choice,
+        .peers = options->peers && side == SERVER,
         .sockets_max = options->sockets_max[side] != 0 ? options->sockets_max[side] : SOCKETS_DEFAULT,
         .helpers = rig->helpers,
         .world = rig->world,

@@ -1,9 +1,11 @@
 #include <errno.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "mem/slab.h"
 #include "ring/ring_priv.h"
 
 enum { RELEASE_POLL_US = 100 };
@@ -42,6 +44,34 @@ void ring_common_turn(struct ring *ring) {
     ring->wall_seconds = now.tv_sec;
     if (atomic_load_explicit(&ring->wake_writes, memory_order_relaxed) != 0)
         ring_count(&ring->counters.calls[RING_CALL_write], atomic_exchange(&ring->wake_writes, 0));
+}
+
+size_t ring_peers_bytes(const struct ring_config *config) {
+    return config->peers ? slab_round(config->sockets_max * sizeof(struct sockaddr_in6)) : 0;
+}
+
+static socklen_t peer_bytes(sa_family_t family) {
+    switch (family) {
+    case AF_INET: return sizeof(struct sockaddr_in);
+    case AF_INET6: return sizeof(struct sockaddr_in6);
+    case AF_UNIX: return sizeof(sa_family_t); /* one with a name is not remembered: it is too long, and rare */
+    default: return 0;
+    }
+}
+
+void ring_peers_set(struct ring *ring, const struct slot *slot, const struct sockaddr_storage *address, socklen_t len) {
+    if (ring->peers == NULL) return;
+    struct sockaddr_in6 *peer = &ring->peers[slots_index(&ring->slots, slot)];
+    peer->sin6_family = AF_UNSPEC;
+    if (len > 0 && len == peer_bytes(address->ss_family)) memcpy(peer, address, len);
+}
+
+bool ring_peers_get(const struct ring *ring, const struct slot *slot, struct ring_address *out) {
+    if (ring->peers == NULL) return false;
+    const struct sockaddr_in6 *peer = &ring->peers[slots_index(&ring->slots, slot)];
+    out->len = peer_bytes(peer->sin6_family);
+    memcpy(&out->storage, peer, out->len);
+    return out->len > 0;
 }
 
 void ring_common_signal(struct ring *ring) {

@@ -186,6 +186,7 @@ static size_t plan(const struct ring_config *config) {
     size_t bytes = slab_round(sizeof(struct epoll));
     bytes += slab_round(config->sockets_max * sizeof(struct epoll_slot));
     bytes += slab_round(EPOLL_EVENTS_MAX * sizeof(struct epoll_event));
+    bytes += ring_peers_bytes(config);
     return bytes + slab_round(EPOLL_RECEIVE_BYTES);
 }
 
@@ -200,6 +201,7 @@ static struct epoll *carve(const struct ring_config *config, void **slots) {
     *slots = slab_take(&slab, config->sockets_max * sizeof(struct epoll_slot));
     epoll->events = slab_take(&slab, EPOLL_EVENTS_MAX * sizeof(struct epoll_event));
     epoll->received = slab_take(&slab, EPOLL_RECEIVE_BYTES);
+    if (config->peers) epoll->base.peers = slab_take(&slab, ring_peers_bytes(config));
     slab_seal(&slab);
     epoll->slab = slab;
     epoll->epoll_fd = -1;

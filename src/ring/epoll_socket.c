@@ -79,12 +79,14 @@ static void start(struct epoll_slot *slot) {
     slot->turn_bytes = 0;
 }
 
-static bool accepted(struct epoll *epoll, struct epoll_slot *listener, int fd, struct ring_event *out) {
+static bool accepted(struct epoll *epoll, struct epoll_slot *listener, int fd, const struct ring_address *peer,
+                     struct ring_event *out) {
     struct slot *base = slots_take(&epoll->base.slots, SLOT_SOCKET, NULL);
     rm_assert(base != NULL);
     struct epoll_slot *slot = epoll_slot_of(base);
     slot->fd = fd;
     start(slot);
+    ring_peers_set(&epoll->base, base, &peer->storage, peer->len);
     if (epoll_control(epoll, EPOLL_CTL_ADD, slot, socket_events) != 0) { /* ENOMEM, ENOSPC: a limit of the kernel's */
         ring_count(&epoll->base.counters.accept_errors, 1);
         ring_socket_close(&epoll->base, fd);
@@ -104,10 +106,14 @@ bool epoll_accept_next(struct epoll *epoll, struct ring_event *out) {
         if (listener == NULL) return false;
         epoll->turn_accepts++;
         ring_count_call(&epoll->base, RING_CALL_accept4);
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct ring_address peer;
+        peer.len = sizeof peer.storage;
+        bool ask = epoll->base.peers != NULL;
+        int fd = accept4(listener->fd, ask ? (struct sockaddr *)&peer.storage : NULL, ask ? &peer.len : NULL,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
             accept_failed(epoll, listener, errno);
-        else if (accepted(epoll, listener, fd, out))
+        else if (accepted(epoll, listener, fd, &peer, out))
             return true;
     }
     return false;
@@ -126,6 +132,7 @@ int32_t epoll_connect(struct ring *ring, const struct ring_address *address, voi
         return slot->fd;
     }
     start(slot);
+    ring_peers_set(ring, base, &address->storage, address->len);
     slot->connecting = true;
     slot->result = 0;
     ring_count_call(ring, RING_CALL_connect);

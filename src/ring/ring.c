@@ -168,8 +168,12 @@ void ring_reset(struct ring *ring, struct ring_id id) {
 }
 
 int32_t ring_peer(struct ring *ring, struct ring_id id, struct ring_address *out) {
+    struct slot *slot = get(ring, id, SLOT_SOCKET);
     *out = (struct ring_address){ 0 };
-    return ring->backend->peer(ring, get(ring, id, SLOT_SOCKET), out);
+    if (ring_peers_get(ring, slot, out)) return 0;
+    int32_t result = ring->backend->peer(ring, slot, out);
+    if (result == 0) ring_peers_set(ring, slot, &out->storage, out->len);
+    return result;
 }
 
 int32_t ring_local(struct ring *ring, struct ring_id id, struct ring_address *out) {

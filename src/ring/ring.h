@@ -135,6 +135,7 @@ struct ring_config {
     enum ring_choice choice;
     struct ring_tuning tuning;
     uint32_t sockets_max;         /* sockets, listeners and watches at a time: >= 1; slots are planned for as many */
+    bool peers;                   /* remember who accepted sockets are: ring_peer; 28 bytes for each socket, for those used */
     struct ring_helpers *helpers; /* who runs offloaded jobs; NULL: ring_offload asserts. Unused by the simulator */
     struct sim_world *world;      /* RING_SIM only */
 };
@@ -257,7 +258,11 @@ void ring_close(struct ring *ring, struct ring_id id);
 /* As ring_close for a socket, but the peer sees RST: SO_LINGER with 0 seconds. Rare path. */
 void ring_reset(struct ring *ring, struct ring_id id);
 
-/* The other end. Rare path: getpeername(2). 0 or -errno (*out is unknown then). */
+/* The other end. 0 or -errno (*out is unknown then). Rare path: getpeername(2); but with ring_config.peers the ring learns
+ * who an accepted socket is while it accepts it, and answers from memory: accept4(2), or SO_PEERNAME asked for through
+ * io_uring (SOCKET_URING_OP_GETSOCKOPT, kernel 6.7; on older ones the first question makes the calls). Known from the first
+ * RECEIVED on; asked in the turn of its ACCEPTED, it may make the calls. A Unix client without a name has family AF_UNIX and
+ * nothing else. */
 [[gnu::warn_unused_result]] int32_t ring_peer(struct ring *ring, struct ring_id id, struct ring_address *out);
 
 /* Our end, also of a listener that asked for port 0. Rare path: getsockname(2). */

@@ -4,6 +4,7 @@
 #ifndef RM_RING_RING_PRIV_H
 #define RM_RING_RING_PRIV_H
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 
 #include "ring/ring.h"
@@ -50,6 +51,7 @@ struct ring {
     bool drained; /* ring_next has said false since the last ring_wait */
     bool tick;    /* RING_TICK is due at the end of this turn */
     struct ring_job *finished_now; /* taken from `finished`, in order, not delivered yet */
+    struct sockaddr_in6 *peers; /* by slot, with ring_config.peers, else NULL; sockaddr_in as well; family 0: not known */
     struct ring_counters counters;
 
     _Alignas(64) int wake_fd;               /* eventfd; -1: the backend has none (sim) */
@@ -85,6 +87,13 @@ static inline bool ring_common_pending(const struct ring *ring) {
 /* Writes the eventfd unless it is signalled already. From any thread. */
 void ring_common_signal(struct ring *ring);
 void ring_common_wake(struct ring *ring);
+
+/* Bytes of ring->peers for the backend's slab; 0 without. */
+size_t ring_peers_bytes(const struct ring_config *config);
+/* What is known of the other end of a slot's socket: nothing (len 0), or this. Does nothing without ring->peers. */
+void ring_peers_set(struct ring *ring, const struct slot *slot, const struct sockaddr_storage *address, socklen_t len);
+/* False when it is not known. */
+bool ring_peers_get(const struct ring *ring, const struct slot *slot, struct ring_address *out);
 
 /* Called by a helper thread: `job` has run. The job and (once jobs_out is down) the ring are not the helper's any more. */
 void ring_job_finished(struct ring_job *job);

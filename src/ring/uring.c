@@ -91,7 +91,7 @@ static uint64_t user_data(const struct uring *uring, enum uring_op op, const str
 
 void uring_queue(struct uring *uring, struct io_uring_sqe *sqe, enum uring_op op, struct uring_slot *slot) {
     sqe->user_data = user_data(uring, op, slot);
-    bool silent = op == OP_CANCEL || op == OP_CLOSE;
+    bool silent = op == OP_CANCEL || op == OP_CLOSE || op == OP_PEER;
     if (silent) sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     if (slot != NULL && !silent) slot->in_flight++;
     ring_count(&uring->base.counters.sqes, 1);
@@ -249,12 +249,14 @@ static bool for_slot(struct uring *uring, enum uring_op op, struct uring_slot *s
     case OP_CANCEL:
     case OP_CLOSE:
     case OP_WAKE:
-    case OP_INSTALL: break;
+    case OP_INSTALL:
+    case OP_PEER: break;
     }
     return false;
 }
 
 static bool for_ring(struct uring *uring, enum uring_op op, int32_t result) {
+    if (op == OP_PEER && result < 0) uring_peer_failed(uring, result);
     if (op == OP_INSTALL && result >= 0) uring_close_file(uring, result, false); /* too late for who asked */
     if (op != OP_WAKE) return false; /* OP_CLOSE failed: the descriptor is gone either way */
     uring->wake_armed = false;
@@ -264,7 +266,7 @@ static bool for_ring(struct uring *uring, enum uring_op op, int32_t result) {
 
 static bool completed(struct uring *uring, const struct io_uring_cqe *cqe, struct ring_event *out) {
     enum uring_op op = (enum uring_op)(cqe->user_data >> 56);
-    if (op == OP_WAKE || op == OP_CLOSE || op == OP_INSTALL) return for_ring(uring, op, cqe->res);
+    if (op >= OP_CLOSE) return for_ring(uring, op, cqe->res);
     struct ring_id id = { (uint32_t)cqe->user_data, (uint32_t)(cqe->user_data >> 32) & SLOT_GENERATION_MAX };
     struct slot *slot = slots_find(&uring->base.slots, id);
     if (slot == NULL) {

@@ -42,6 +42,13 @@ static bool may_arm(const struct uring *uring, const struct uring_slot *slot) {
     return uring->parked_count == 0 && slots_free(uring) > 0;
 }
 
+/* What kind of names its clients have; kept in the listener's own place of the table. */
+static void note_family(struct ring *ring, const struct slot *base, int fd) {
+    struct ring_address address;
+    if (ring->peers == NULL || ring_socket_local(ring, fd, &address) != 0) return;
+    ring->peers[slots_index(&ring->slots, base)].sin6_family = address.storage.ss_family;
+}
+
 int32_t uring_listen(struct ring *ring, const struct ring_listen *listen, struct ring_id *out) {
     struct uring *uring = uring_of(ring);
     if (uring->listener_count == LISTENERS_MAX) return -ENFILE;
@@ -59,6 +66,7 @@ int32_t uring_listen(struct ring *ring, const struct ring_listen *listen, struct
     slot->accepting = false;
     slot->accept_off = false;
     slot->accept_cancelled = false;
+    note_family(ring, base, fd);
     uring->listeners[uring->listener_count++] = slots_index(&ring->slots, base);
     *out = slots_id(&ring->slots, base);
     if (may_arm(uring, slot)) arm(uring, slot);
@@ -91,6 +99,33 @@ static void pause_all(struct uring *uring) {
         disarm(uring, uring_slot_of(slots_at(&uring->base.slots, uring->listeners[i])));
 }
 
+/* Who is it? The kernel writes the answer into the table while it reads the submission, before it looks at the socket's
+ * receive, so nothing has to be waited for; and a later user of the slot is asked about later. It takes exactly the bytes
+ * that the family has. io_uring_cmd of SOCKET_URING_OP_GETSOCKOPT, kernel 6.7; SO_PEERNAME, socket(7). */
+static void ask_peer(struct uring *uring, struct uring_slot *slot, const struct slot *listener) {
+    struct ring *ring = &uring->base;
+    if (ring->peers == NULL) return;
+    struct sockaddr_storage family = { .ss_family = AF_UNSPEC };
+    if (listener != NULL) family.ss_family = ring->peers[slots_index(&ring->slots, listener)].sin6_family;
+    if (family.ss_family == AF_UNIX) {
+        ring_peers_set(ring, &slot->base, &family, sizeof family.ss_family); /* hardly ever has a name */
+        return;
+    }
+    ring_peers_set(ring, &slot->base, NULL, 0);
+    if (!uring->ask_peers || family.ss_family == AF_UNSPEC) return;
+    socklen_t len = family.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    struct sockaddr_in6 *peer = &ring->peers[slots_index(&ring->slots, &slot->base)];
+    struct io_uring_sqe *sqe = uring_submission(uring);
+    io_uring_prep_cmd_sock(sqe, SOCKET_URING_OP_GETSOCKOPT, slot->file, SOL_SOCKET, SO_PEERNAME, peer, (int)len);
+    if (slot->fixed) sqe->flags |= IOSQE_FIXED_FILE;
+    uring_queue(uring, sqe, OP_PEER, NULL);
+}
+
+/* A client that has gone already has no name; anything else means that this kernel, or its security module, does not do it. */
+void uring_peer_failed(struct uring *uring, int32_t error) {
+    if (error != -ENOTCONN) uring->ask_peers = false;
+}
+
 static bool deliver(struct uring *uring, struct ring_id listener, int32_t file, bool fixed, struct ring_event *out) {
     struct slot *owner = slots_find(&uring->base.slots, listener);
     struct slot *base = slots_take(&uring->base.slots, SLOT_SOCKET, NULL);
@@ -102,6 +137,7 @@ static bool deliver(struct uring *uring, struct ring_id listener, int32_t file, 
     slot->sending = false;
     slot->slow = false;
     ring_count(&uring->base.counters.accepted, 1);
+    ask_peer(uring, slot, owner);
     uring_receive_start(uring, slot);
     ring_event_set(out, RING_ACCEPTED, slots_id(&uring->base.slots, base), owner == NULL ? NULL : owner->user, 0);
     out->listener = listener;

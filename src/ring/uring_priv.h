@@ -15,6 +15,9 @@
 #ifndef IORING_FEAT_NO_IOWAIT
 #define IORING_FEAT_NO_IOWAIT (1U << 17) /* 6.15 */
 #endif
+#ifndef SO_PEERNAME
+#define SO_PEERNAME 28 /* asm-generic/socket.h, which the C library's headers keep to themselves on some machines */
+#endif
 
 /* The receive buffers: a ring of `entries` places shared with the kernel, of which `count` buffers are in use so far.
  * A buffer is with the kernel, or lent to the worker for this turn, or kept for a paused socket.
@@ -45,9 +48,11 @@ enum uring_op {
     OP_CONNECT,
     OP_POLL,
     OP_CANCEL, /* success is silent */
+    /* the ring's own, of no slot: */
     OP_CLOSE,  /* success is silent */
     OP_WAKE,
     OP_INSTALL, /* looked for by hand */
+    OP_PEER,    /* success is silent */
 };
 
 enum receive_state {
@@ -140,6 +145,7 @@ struct uring {
     uint64_t accept_retry_ns; /* accepting again at this time after EMFILE; 0: not waiting */
     struct parked *parked;    /* accepted connections without a slot, FIFO */
     uint32_t parked_head, parked_count, parked_max;
+    bool ask_peers;           /* the kernel tells the peers' names through the ring: uring_accept.c */
     int32_t broken;           /* -errno: the ring cannot go on */
     struct io_uring_sqe scratch; /* what a broken ring writes its submissions to */
     struct slab slab;         /* all of the memory above, this struct included */
@@ -204,6 +210,8 @@ void uring_receive_drop(struct uring *uring, struct uring_slot *slot);
 int32_t uring_listen(struct ring *ring, const struct ring_listen *listen, struct ring_id *out);
 void uring_accept(struct ring *ring, struct slot *slot, bool on);
 bool uring_accepted(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
+/* The kernel would not say who a client is. */
+void uring_peer_failed(struct uring *uring, int32_t error);
 /* A parked connection that gets a slot now; false when there is none. */
 bool uring_accept_parked(struct uring *uring, struct ring_event *out);
 /* Starts to accept again where that stopped for want of slots or descriptors. */

@@ -30,7 +30,7 @@ static size_t plan(const struct ring_config *config) {
     bytes += slab_round(entries * (tuning->buffer_bytes + BUFFER_GAP) + PAGE);
     bytes += 2 * slab_round(entries * sizeof(uint16_t)) + slab_round(entries * sizeof(uint32_t));
     bytes += slab_round(parked_max(tuning) * sizeof(struct parked));
-    return bytes;
+    return bytes + ring_peers_bytes(config);
 }
 
 size_t uring_memory_bytes(const struct ring_config *config) {
@@ -62,6 +62,8 @@ static struct uring *carve(const struct ring_config *config, void **slots) {
     carve_buffers(&uring->buffers, &slab, &config->tuning);
     uring->parked_max = parked_max(&config->tuning);
     uring->parked = slab_take(&slab, uring->parked_max * sizeof(struct parked));
+    if (config->peers) uring->base.peers = slab_take(&slab, ring_peers_bytes(config));
+    uring->ask_peers = config->peers && (config->tuning.kernel == 0 || config->tuning.kernel >= 607);
     slab_seal(&slab);
     uring->slab = slab;
     uring->ring.ring_fd = -1;

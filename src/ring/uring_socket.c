@@ -23,6 +23,7 @@ int32_t uring_connect(struct ring *ring, const struct ring_address *address, voi
         slots_give(&ring->slots, base);
         return fd;
     }
+    ring_peers_set(ring, base, &address->storage, address->len);
     struct uring_slot *slot = uring_slot_of(base);
     slot->file = fd;
     slot->fixed = false;
