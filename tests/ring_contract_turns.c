@@ -59,6 +59,26 @@ static void clocks_go_forward(struct rig *rig) {
     RIG_CHECK(rig, ring_random(rig->ring[SERVER]) != ring_random(rig->ring[SERVER]));
 }
 
+/* What happens between two waits is counted as the turn's; the sleep is not. */
+static void busy_time_is_counted(struct rig *rig) {
+    rig_open_listening(rig, NULL);
+    const struct ring_counters *counters = ring_counters(rig->ring[SERVER]);
+    rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + 30 * NS_PER_MS);
+    uint64_t ns = counters->busy_ns;
+    RIG_CHECK(rig, counters->busy_max_ns < 25 * NS_PER_MS);
+    usleep(30000);
+    rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + NS_PER_MS);
+    RIG_CHECK(rig, counters->busy_ns >= ns + 30 * NS_PER_MS);
+    RIG_CHECK(rig, counters->busy_max_ns >= 30 * NS_PER_MS && counters->busy_max_ns <= counters->busy_ns);
+    uint64_t turns = 0, long_ones = 0;
+    for (uint32_t i = 0; i < RING_BUSY_BUCKETS; i++) {
+        turns += counters->busy[i];
+        if (i >= 11) long_ones += counters->busy[i]; /* 2^(10 + 14) ns is 17 ms */
+    }
+    RIG_CHECK(rig, long_ones == 1);
+    RIG_CHECK(rig, turns <= counters->turns);
+}
+
 /* --------------------------------------------------------------------------------------------------------- wakes ---- */
 
 static void wakes_become_one(struct rig *rig) {
@@ -461,6 +481,8 @@ const struct contract_scenario contract_turns[] = {
     { .name = "tick_is_not_early", .run = tick_is_not_early },
     { .name = "poll_does_not_sleep", .run = poll_does_not_sleep },
     { .name = "clocks_go_forward", .run = clocks_go_forward },
+    { .name = "busy_time_is_counted", .run = busy_time_is_counted, .needs = ROW_REAL,
+      .skip_reason = "the simulator's clock stands still while a turn works" },
     { .name = "wakes_become_one", .run = wakes_become_one, .threads = true },
     { .name = "wakes_are_never_lost", .run = wakes_are_never_lost, .threads = true },
     { .name = "wake_ends_a_sleep", .run = wake_ends_a_sleep, .threads = true },

@@ -36,12 +36,29 @@ void ring_common_release(struct ring *ring) {
     ring->wake_fd = -1;
 }
 
+static void count_busy(struct ring_counters *counters, uint64_t ns) {
+    uint64_t units = ns >> RING_BUSY_SHIFT;
+    uint32_t bucket = units == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(units);
+    ring_count(&counters->busy[bucket < RING_BUSY_BUCKETS ? bucket : RING_BUSY_BUCKETS - 1], 1);
+    ring_count(&counters->busy_ns, ns);
+    if (ns > counters->busy_max_ns) ring_count(&counters->busy_max_ns, ns - counters->busy_max_ns);
+}
+
+void ring_common_pause(struct ring *ring) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t began_ns = ring->now_ns;
+    ring->now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    if (ring->counters.turns > 0) count_busy(&ring->counters, ring->now_ns - began_ns);
+}
+
 void ring_common_turn(struct ring *ring) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     ring->now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     ring->wall_seconds = now.tv_sec;
+    ring->wall_ms = (uint32_t)(now.tv_nsec / 1000000);
     if (atomic_load_explicit(&ring->wake_writes, memory_order_relaxed) != 0)
         ring_count(&ring->counters.calls[RING_CALL_write], atomic_exchange(&ring->wake_writes, 0));
 }

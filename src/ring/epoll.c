@@ -39,11 +39,10 @@ static void begin_turn(struct epoll *epoll) {
         slot_list_append(&epoll->base.slots, &epoll->ready, slot, LIST_READY);
 }
 
-static int timeout_ms(struct epoll *epoll, uint64_t deadline_ns) {
+static int timeout_ms(const struct epoll *epoll, uint64_t deadline_ns) {
     if (epoll->accept_retry_ns != 0 && (deadline_ns == RING_NO_DEADLINE || epoll->accept_retry_ns < deadline_ns))
         deadline_ns = epoll->accept_retry_ns;
     if (deadline_ns == RING_NO_DEADLINE) return -1;
-    ring_common_turn(&epoll->base);
     if (deadline_ns <= epoll->base.now_ns) return 0;
     uint64_t ms = (deadline_ns - epoll->base.now_ns + 999999) / 1000000; /* never early */
     return ms > INT32_MAX ? INT32_MAX : (int)ms;
@@ -78,6 +77,7 @@ static int32_t epoll_turn(struct ring *ring, uint64_t deadline_ns) {
     bool left = epoll->event_at < epoll->event_count;
     epoll->local_turn = !left && only_local(epoll);
     if (epoll->local_turn) return 0;
+    ring_common_pause(ring);
     int32_t error = 0;
     if (!left) error = fetch(epoll, anything_pending(epoll) ? 0 : timeout_ms(epoll, deadline_ns));
     ring_common_turn(ring);

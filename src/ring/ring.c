@@ -101,6 +101,10 @@ int64_t ring_wall_seconds(const struct ring *ring) {
     return ring->wall_seconds;
 }
 
+uint32_t ring_wall_ms(const struct ring *ring) {
+    return ring->wall_ms;
+}
+
 /* splitmix64: one addition and a mixing of the bits; passes BigCrush, and needs no state but a counter. */
 uint64_t ring_random(struct ring *ring) {
     ring->random_state += 0x9e3779b97f4a7c15u;

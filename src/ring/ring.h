@@ -187,6 +187,9 @@ uint64_t ring_now(const struct ring *ring);
 /* Seconds since 1970, read once per turn likewise; for Date. */
 int64_t ring_wall_seconds(const struct ring *ring);
 
+/* The milliseconds of that second, as coarse as the kernel's tick: 0 .. 999. */
+uint32_t ring_wall_ms(const struct ring *ring);
+
 /* 64 random bits: getrandom(2) seeded once; the simulator's come from its seed. Not for secrets. */
 uint64_t ring_random(struct ring *ring);
 
@@ -316,6 +319,9 @@ const char *ring_call_name(enum ring_call call);
 
 enum { RING_BATCH_BUCKETS = 12 }; /* bucket 0: none; bucket k: 2^(k-1) .. 2^k - 1 completions in a turn; the last: more */
 
+/* Bucket k: turns shorter than 2^(k + RING_BUSY_SHIFT) ns, 16 us the first; the last: the rest. */
+enum { RING_BUSY_BUCKETS = 16, RING_BUSY_SHIFT = 14 };
+
 /* What a ring knows about itself. Written by its thread only, with relaxed atomic stores; another thread may read each with
  * a relaxed load. Counted from ring_open on, never reset. */
 struct ring_counters {
@@ -324,6 +330,9 @@ struct ring_counters {
     uint64_t sqes;                      /* submissions (0 on epoll) */
     uint64_t completions;               /* completions; on epoll: ready events plus reads, sends and accepts done */
     uint64_t batches[RING_BATCH_BUCKETS]; /* turns by completions */
+    uint64_t busy_ns;                   /* from the return of a wait to the next one: what others had to wait for, and */
+    uint64_t busy_max_ns;               /* the longest such time. The simulator's are 0: its clock stands still meanwhile */
+    uint64_t busy[RING_BUSY_BUCKETS];   /* turns by it */
     uint64_t accepted, connected, closed;
     uint64_t receives, received_bytes;
     uint64_t sends, sent_bytes;

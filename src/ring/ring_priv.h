@@ -17,7 +17,7 @@ struct ring_backend {
     int32_t (*open)(const struct ring_config *config, struct ring **out, struct ring_report *report);
     void (*release)(struct ring *ring);
     size_t (*memory_bytes)(const struct ring_config *config);
-    int32_t (*wait)(struct ring *ring, uint64_t deadline_ns); /* must set ring->now_ns and ring->wall_seconds */
+    int32_t (*wait)(struct ring *ring, uint64_t deadline_ns); /* must set ring->now_ns and ring->wall_* */
     bool (*next)(struct ring *ring, struct ring_event *out);
     int32_t (*listen)(struct ring *ring, const struct ring_listen *listen, struct ring_id *out);
     void (*accept)(struct ring *ring, struct slot *listener, bool on);
@@ -45,6 +45,7 @@ struct ring {
     const struct ring_backend *backend;
     uint64_t now_ns;
     int64_t wall_seconds;
+    uint32_t wall_ms;
     uint64_t random_state;
     struct slots slots;
     struct ring_helpers *helpers;
@@ -73,6 +74,9 @@ void ring_common_release(struct ring *ring);
 
 /* Reads both clocks (vDSO: no system call) and folds other threads' counts in. */
 void ring_common_turn(struct ring *ring);
+
+/* Before a sleep: counts what the turn has taken, and brings ring->now_ns up to date for the deadline: one look at the clock. */
+void ring_common_pause(struct ring *ring);
 
 /* The eventfd was read: collects what finished. Then ring_common_next yields WOKEN and FINISHED until false. */
 void ring_common_woken(struct ring *ring);

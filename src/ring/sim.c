@@ -265,6 +265,7 @@ static int32_t sim_wait(struct ring *common, uint64_t deadline_ns) {
     if (deadline_passed(ring)) ring->deadline_ns = RING_NO_DEADLINE;
     common->now_ns = world->now_ns;
     common->wall_seconds = WALL_EPOCH_S + (int64_t)(world->now_ns / 1000000000u);
+    common->wall_ms = (uint32_t)(world->now_ns / 1000000u % 1000u);
     ring_count_turn(common, ring->turn_left);
     return 0;
 }

@@ -147,7 +147,6 @@ int32_t uring_enter(struct uring *uring, uint32_t wait_for, uint64_t deadline_ns
     struct __kernel_timespec timeout = { 0 };
     struct io_uring_getevents_arg arg = { .sigmask_sz = _NSIG / 8 };
     if (deadline_ns != RING_NO_DEADLINE) {
-        ring_common_turn(&uring->base);
         uint64_t left = deadline_ns > uring->base.now_ns ? deadline_ns - uring->base.now_ns : 0;
         timeout.tv_sec = (long long)(left / 1000000000u);
         timeout.tv_nsec = (long long)(left % 1000000000u);
@@ -177,6 +176,7 @@ static int32_t sleep_for_events(struct uring *uring, uint64_t deadline_ns, uint3
 
 int32_t uring_wait(struct ring *ring, uint64_t deadline_ns) {
     struct uring *uring = uring_of(ring);
+    ring_common_pause(ring);
     buffers_return(&uring->buffers);
     uring_receive_feed(uring);
     uring_accept_resume(uring);

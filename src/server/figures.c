@@ -12,9 +12,12 @@ static void add_words(uint64_t *sum, const uint64_t *words, size_t bytes) {
 
 void figures_add(struct worker_figures *sum, struct ring_counters *ring_sum, const struct worker *worker) {
     struct worker_figures before = *sum;
+    uint64_t busy_max_ns = ring_sum->busy_max_ns;
     add_words((uint64_t *)(void *)sum, (const uint64_t *)(const void *)&worker->figures, sizeof *sum);
     add_words((uint64_t *)(void *)ring_sum, (const uint64_t *)(const void *)ring_counters(worker->ring),
               sizeof *ring_sum);
+    uint64_t own_max_ns = counter_read(&ring_counters(worker->ring)->busy_max_ns);
+    ring_sum->busy_max_ns = own_max_ns > busy_max_ns ? own_max_ns : busy_max_ns;
     bool first = worker == worker->server->workers;
     for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
         uint64_t low = counter_read(&worker->figures.pools[i].low_water);

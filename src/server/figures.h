@@ -7,7 +7,7 @@
 #include "server/worker.h"
 
 /* Adds one worker's figures, read as they are now, to the sums. Zero both first. Of pools, the least low-water
- * mark is kept. */
+ * mark is kept, of busy_max_ns the largest. */
 void figures_add(struct worker_figures *sum, struct ring_counters *ring_sum, const struct worker *worker);
 
 /* System calls of all names. */

@@ -28,7 +28,7 @@ static const struct entry ring_entries[] = {
     RING(short_sends),     RING(no_buffers),    RING(buffers_grown),  RING(rearms_receive), RING(rearms_no_buffers),
     RING(rearms_overflow), RING(rearms_accept), RING(accept_errors),  RING(accept_pauses),  RING(stale),
     RING(overflows),       RING(submit_stalls), RING(kept_bytes),     RING(wakes),          RING(jobs),
-    { NULL, 0 },
+    RING(busy_ns),         RING(busy_max_ns),   { NULL, 0 },
 };
 
 static void write_count(struct rm_exchange *x, const char *key, uint64_t value) {
