@@ -7,7 +7,9 @@ static const char help[] =
     "usage: load --template FILE [--connect ADDR] [options]\n"
     "\n"
     "A closed-loop generator: each of N connections keeps D requests in flight, reads all that is ready, then writes all\n"
-    "that is due, once per turn. Every response is checked for its status and length (and body, where the template gives it).\n"
+    "that is due, once per turn. With --rate the loop is open: requests are due at their times, connection by connection, at\n"
+    "most D in flight each, and latencies count from when a request was due, not from when it could be sent.\n"
+    "Every response is checked for its status and length (and body, where the template gives it).\n"
     "\n"
     "  --template FILE     requests and what their responses must be (bench/templates; format: bench/README.md)\n"
     "  --connect ADDR      127.0.0.1:8080, [::1]:8080 or unix:/path (127.0.0.1:8080)\n"
@@ -16,6 +18,7 @@ static const char help[] =
     "  --reconnect R       close each connection after R responses and make it anew; 0: never (0)\n"
     "  --duration TIME     500ms, 5s, 2m: then no more is sent, and what is in flight is awaited (5s)\n"
     "  --requests N        send N requests instead\n"
+    "  --rate N            requests per second, all connections together; 0: closed loop (0)\n"
     "  --seed S            the template's requests in a random order that S decides; 0: in turn (0)\n"
     "  --io NAME           auto, uring, epoll (auto)\n"
     "  --ring SPEC         the generator's own ring, as arena's --ring\n"
@@ -84,6 +87,10 @@ static bool set_requests(struct load_options *o, const char *value) {
     return number(value, 1, UINT64_MAX, &o->requests);
 }
 
+static bool set_rate(struct load_options *o, const char *value) {
+    return number(value, 0, 100 * 1000 * 1000, &o->rate);
+}
+
 static bool set_seed(struct load_options *o, const char *value) {
     return number(value, 0, UINT64_MAX, &o->seed);
 }
@@ -131,6 +138,7 @@ static const struct flag {
     { "--depth", set_depth },         { "--reconnect", set_reconnect }, { "--duration", set_duration },
     { "--requests", set_requests },   { "--seed", set_seed },         { "--io", set_io },
     { "--ring", set_ring },           { "--cpu", set_cpu },           { "--json", set_json },
+    { "--rate", set_rate },
 };
 
 static const struct flag *find_flag(const char *name) {

@@ -16,6 +16,7 @@ struct load_options {
     uint32_t reconnect;   /* responses per connection before it is closed and made anew; 0: never */
     uint64_t duration_ns; /* how long requests are sent; 0: until `requests` were */
     uint64_t requests;    /* 0: no limit */
+    uint64_t rate;        /* requests per second, all connections together, whatever comes back; 0: closed loop */
     uint64_t seed;        /* 0: in turn; else a random mix */
     enum ring_choice io;
     struct sim_world *world; /* RING_SIM only, which no flag gives */

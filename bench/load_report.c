@@ -81,10 +81,11 @@ static void json_cost(FILE *out, const struct load_result *result) {
             per((double)result->counters.completions, result->counters.turns));
 }
 
-static void json_latency(FILE *out, const struct load_result *result) {
+static void json_latency(FILE *out, const struct load_options *options, const struct load_result *result) {
     double p50 = quantile_us(result, 0.5);
-    fprintf(out, " \"latency_us\": {\"loop\": \"closed\", \"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"p99_9\": %.1f, ", p50,
-            quantile_us(result, 0.9), quantile_us(result, 0.99), quantile_us(result, 0.999));
+    fprintf(out, " \"latency_us\": {\"loop\": \"%s\", \"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"p99_9\": %.1f, ",
+            options->rate > 0 ? "open" : "closed", p50, quantile_us(result, 0.9), quantile_us(result, 0.99),
+            quantile_us(result, 0.999));
     fprintf(out, "\"max\": %.1f, \"mean\": %.1f, \"p99_over_p50\": %.3f},\n", (double)result->latency.max_ns / 1e3,
             (double)histogram_mean(&result->latency) / 1e3, p50 > 0 ? quantile_us(result, 0.99) / p50 : 0);
 }
@@ -94,8 +95,9 @@ void load_report_json(FILE *out, const struct load_options *options, const struc
     json_string(out, options->connect);
     fprintf(out, ", \"template\": ");
     json_string(out, options->template_path);
-    fprintf(out, ",\n \"connections\": %" PRIu32 ", \"depth\": %" PRIu32 ", \"reconnect\": %" PRIu32 ", \"seed\": %" PRIu64
-            ", \"cpu_pinned\": %d,\n", options->connections, options->depth, options->reconnect, options->seed, options->cpu);
+    fprintf(out, ",\n \"connections\": %" PRIu32 ", \"depth\": %" PRIu32 ", \"reconnect\": %" PRIu32 ", \"rate\": %" PRIu64
+            ", \"seed\": %" PRIu64 ", \"cpu_pinned\": %d,\n", options->connections, options->depth, options->reconnect,
+            options->rate, options->seed, options->cpu);
     fprintf(out, " \"backend\": \"%s\", \"fallback\": %s, \"features\": ", result->report.backend,
             result->report.fallback ? "true" : "false");
     json_string(out, result->report.features);
@@ -109,7 +111,7 @@ void load_report_json(FILE *out, const struct load_options *options, const struc
     json_errors(out, result);
     json_cost(out, result);
     json_calls(out, result);
-    json_latency(out, result);
+    json_latency(out, options, result);
     fprintf(out, " \"per_connection\": {\"min\": %" PRIu64 ", \"max\": %" PRIu64 "}}\n", result->responses_min,
             result->responses_max);
 }
@@ -126,7 +128,8 @@ void load_report_text(FILE *out, const struct load_options *options, const struc
     fprintf(out, "  the generator: %.3f us of CPU and %.4f system calls per request\n",
             per(result->user_us + result->system_us, result->responses),
             per((double)calls_sum(result), result->responses));
-    fprintf(out, "  closed loop, so no service latency: p50 %.0f us, p90 %.0f, p99 %.0f, p99.9 %.0f, max %.0f\n",
+    fprintf(out, "  %s: p50 %.0f us, p90 %.0f, p99 %.0f, p99.9 %.0f, max %.0f\n",
+            options->rate > 0 ? "open loop, from when a request was due" : "closed loop, so no service latency",
             quantile_us(result, 0.5), quantile_us(result, 0.9), quantile_us(result, 0.99), quantile_us(result, 0.999),
             (double)result->latency.max_ns / 1e3);
     fprintf(out, "  responses per connection: %" PRIu64 " to %" PRIu64 "\n", result->responses_min, result->responses_max);

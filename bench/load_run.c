@@ -57,6 +57,8 @@ struct run {
     uint64_t stop_ns;     /* no request is sent from then on; UINT64_MAX: no such time */
     uint64_t progress_ns; /* the last response */
     uint64_t in_flight;
+    uint64_t paced_ns; /* open loop: when the first request was due; 0: not all connections are there yet */
+    uint64_t released; /* open loop: requests that are due; number k is of connection k % connections */
     uint32_t times_mask;
     uint32_t connecting;
     uint32_t failures; /* of connects, in a row */
@@ -180,10 +182,55 @@ static void break_off(struct run *run, struct connection *connection) {
     ring_close(run->ring, connection->id);
 }
 
+/* ----------------------------------------------------------------------------------------------------- pacing ---- */
+
+/* When request number `k` of an open loop is due. */
+static uint64_t due_ns(const struct run *run, uint64_t k) {
+    return run->paced_ns + (uint64_t)((unsigned __int128)k * 1000000000 / run->options->rate);
+}
+
+/* Requests of one connection that are due but not sent; no limit in a closed loop. */
+static uint64_t owed(const struct run *run, const struct connection *connection) {
+    if (run->options->rate == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t i = (uint64_t)(connection - run->connections);
+    uint64_t n = run->options->connections;
+    return (run->released + n - 1 - i) / n - connection->sent_count;
+}
+
+/* Marks the connections whose next request has become due. */
+static void release(struct run *run) {
+    if (run->options->rate == 0 || run->stopping) {
+        return;
+    }
+    if (run->paced_ns == 0) {
+        if (run->result->connects < run->options->connections) {
+            return;
+        }
+        run->paced_ns = run->now_ns;
+    }
+    for (; due_ns(run, run->released) <= run->now_ns; run->released++) {
+        mark(run, &run->connections[run->released % run->options->connections]);
+    }
+}
+
+/* When the next request of the connection, to be sent now, was due; that is now in a closed loop. */
+static uint64_t asked_ns(const struct run *run, const struct connection *connection) {
+    if (run->options->rate == 0) {
+        return run->now_ns;
+    }
+    uint64_t i = (uint64_t)(connection - run->connections);
+    return due_ns(run, i + connection->sent_count * run->options->connections);
+}
+
 /* --------------------------------------------------------------------------------------------------- sending ---- */
 
 static uint32_t due(const struct run *run, const struct connection *connection) {
     uint64_t n = run->options->depth - connection->in_flight;
+    if (n > owed(run, connection)) {
+        n = owed(run, connection);
+    }
     if (run->options->reconnect > 0 && n > run->options->reconnect - connection->life_sent) {
         n = run->options->reconnect - connection->life_sent;
     }
@@ -197,7 +244,8 @@ static void send_due(struct run *run, struct connection *connection, uint32_t n)
     struct span bytes = load_tape_span(run->tape, connection->sent_at, n);
     connection->segment = (struct iovec){ (void *)(uintptr_t)bytes.data, bytes.len };
     for (uint32_t i = 0; i < n; i++) {
-        connection->times[connection->sent_count++ & run->times_mask] = run->now_ns;
+        connection->times[connection->sent_count & run->times_mask] = asked_ns(run, connection);
+        connection->sent_count++;
     }
     connection->sent_at = (connection->sent_at + n) % run->tape->period;
     connection->in_flight += n;
@@ -357,6 +405,9 @@ static uint64_t deadline(const struct run *run) {
     if (!run->stopping && run->stop_ns < at) {
         at = run->stop_ns;
     }
+    if (run->paced_ns != 0 && !run->stopping && due_ns(run, run->released) < at) {
+        at = due_ns(run, run->released);
+    }
     return run->resting != NULL && !run->stopping && run->now_ns + rest_ns < at ? run->now_ns + rest_ns : at;
 }
 
@@ -375,6 +426,7 @@ static bool turn(struct run *run) {
         }
         on_event(run, &event);
     }
+    release(run);
     flush_all(run);
     bool may_connect = tick || (run->failures == 0 && run->connecting < CONNECTING_MAX / 2);
     if (run->resting != NULL && may_connect && !run->stopping) {

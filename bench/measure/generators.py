@@ -16,11 +16,12 @@ class Broken(Exception):
 
 
 def run_load(build, port, template, connections=64, depth=1, reconnect=0, seconds=None, requests=None, cpu=None, io="auto",
-             seed=0):
-    """load's JSON. Raises Broken when it could not run; wrong responses are in the JSON, for the caller to judge."""
-    command = [program(build, "bench/load"), "--connect", f"127.0.0.1:{port}", "--template", TEMPLATES / f"{template}.txt",
+             seed=0, rate=0, ahead=()):
+    """load's JSON. Raises Broken when it could not run; wrong responses are in the JSON, for the caller to judge. `ahead`
+    is a command that starts it, as chrt(1)."""
+    command = [*ahead, program(build, "bench/load"), "--connect", f"127.0.0.1:{port}", "--template", TEMPLATES / f"{template}.txt",
                "--connections", connections, "--depth", depth, "--reconnect", reconnect, "--io", io, "--seed", seed,
-               "--json", "-"]
+               "--rate", rate, "--json", "-"]
     command += ["--duration", f"{round(seconds * 1000)}ms"] if seconds else []
     command += ["--requests", requests] if requests else []
     command += ["--cpu", cpu] if cpu is not None else []
