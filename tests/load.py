@@ -100,6 +100,21 @@ def case_wrong_responses(rig):
             expect(result["sample"].startswith(kind), result["sample"])
 
 
+def case_open_loop(rig):
+    """Requests are sent at their times, and how late they were sent counts."""
+    with arena.Arena(rig.program, "--workers", "1") as server, tempfile.TemporaryDirectory() as folder:
+        for io in rig.backends:
+            template = rig.templates / "pipeline.txt"
+            code, result, said = rig.run(server.port, template, "--rate", 400, "--duration", "1s", "--connections", 7, io=io)
+            expect(code == 0 and 380 <= result["requests"] <= 420, (result, said))
+            expect(result["latency_us"]["loop"] == "open" and result["rate"] == 400, result)
+            expect(result["per_connection"]["max"] - result["per_connection"]["min"] <= 1, result["per_connection"])
+            # 20 ms for each answer and one connection: of 100 requests in a second the last one waits for 50 others.
+            slow = rig.template(folder, "=== 200\nGET /sleep/20 HTTP/1.1\nHost: a\n\n")
+            code, result, said = rig.run(server.port, slow, "--rate", 100, "--duration", "1s", "--connections", 1, io=io)
+            expect(code == 0 and result["latency_us"]["max"] > 200_000, (result, said))
+
+
 def case_closed_early(rig):
     """A bad request ends its connection: what was sent behind it is unanswered, and said to be."""
     with arena.Arena(rig.program) as server, tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
 #include "mem/assert.h"
 
 void http_conn_init(struct http_conn *conn, struct http_shared *shared, const struct http_router *router, struct chain *out) {
-    *conn = (struct http_conn){ .shared = shared, .router = router, .out = out };
+    *conn = (struct http_conn){ .shared = shared, .router = router, .out = out, .allowance = UINT32_MAX };
 }
 
 /* -------------------------------------------------------------------------------------------------------- carry ---- */
@@ -173,6 +173,7 @@ static enum next route_request(struct http_conn *conn, struct http_exchange *x, 
 /* A head was read, or found bad. */
 static enum next take_request(struct http_conn *conn, struct span *input, struct http_exchange *x, int status) {
     conn->shared->requests++;
+    conn->allowance--;
     exchange_enqueue(x);
     if (status != PARSE_OK) {
         exchange_refuse(x, status);
@@ -190,7 +191,7 @@ static enum next take_request(struct http_conn *conn, struct span *input, struct
 static enum http_event read_head(struct http_conn *conn, struct span *input, struct http_exchange **out, bool *again) {
     struct span data = unread(conn, input);
     const struct http_limits *limits = &conn->shared->limits;
-    if (conn->hold || conn->unfinished >= limits->pipeline) {
+    if (conn->hold || conn->allowance == 0 || conn->unfinished >= limits->pipeline) {
         return full(conn, input);
     }
     struct http_exchange *x = exchange_take(conn);

@@ -226,6 +226,8 @@ struct http_conn {
     bool closing;                  /* no more requests will be read; output ends the connection */
     bool hold;                     /* the caller's, false at first: begin no further request, say FULL instead (its output
                                       is above its mark); http only reads it */
+    uint32_t allowance;            /* the caller's, UINT32_MAX at first: requests that may begin before http says FULL; http
+                                      counts it down */
 };
 
 enum http_event {
@@ -234,8 +236,9 @@ enum http_event {
     HTTP_STREAM, /* *x: the head of a request whose body is streamed: pieces follow, then READY, however short the body. An
                     exchange whose body goes wrong is answered and given back here: ENDED comes instead of READY */
     HTTP_PIECE,  /* *x, *piece: the next bytes of its body, borrowed as the input is */
-    HTTP_FULL,   /* limits.pipeline reached, conn->hold is set, or no exchange free while some are unfinished: the rest of the
-                    input was taken into the carry; call again, with an empty input, when that has changed. Don't feed before */
+    HTTP_FULL,   /* limits.pipeline reached, conn->hold is set, conn->allowance used up, or no exchange free while some are
+                    unfinished: the rest of the input was taken into the carry; call again, with an empty input, when that
+                    has changed. Don't feed before */
     HTTP_ENDED,  /* no more is read from this connection: the rest of the input is dropped */
 };
 

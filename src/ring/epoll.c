@@ -75,7 +75,8 @@ static int32_t epoll_turn(struct ring *ring, uint64_t deadline_ns) {
     begin_turn(epoll);
     /* An edge is told once: what a full turn has left of the last call is looked at before there is another one. */
     bool left = epoll->event_at < epoll->event_count;
-    epoll->local_turn = !left && only_local(epoll);
+    bool poll = deadline_ns != RING_NO_DEADLINE && deadline_ns <= ring->now_ns; /* others may have sent something */
+    epoll->local_turn = !left && !poll && only_local(epoll);
     if (epoll->local_turn) return 0;
     ring_common_pause(ring);
     int32_t error = 0;

@@ -22,6 +22,7 @@ static void enter(struct conn_state *conn, enum conn_phase phase) {
     rm_assert(phase > (enum conn_phase)conn->phase); /* there is no way back */
     conn->full = false;
     conn->streaming = false;
+    list_remove(&conn->again);
     conn->phase = (uint8_t)phase;
 }
 
@@ -168,7 +169,7 @@ static void pace(struct conn_state *conn) {
     if (conn->full || high) {
         stream_receive(&conn->stream, STREAM_STOP);
     } else {
-        stream_receive(&conn->stream, conn->streaming ? STREAM_ONE : STREAM_FREE);
+        stream_receive(&conn->stream, conn->streaming || conn->greedy ? STREAM_ONE : STREAM_FREE);
     }
 }
 
@@ -210,9 +211,29 @@ static void take_piece(struct conn_state *conn, struct http_exchange *x, struct 
     }
 }
 
+/* A turn runs at most limits.pipeline requests of one connection: what a flood of them costs, all others wait for. The rest
+ * comes in the next turn, behind what the others have sent meanwhile. */
+static void allow(struct conn_state *conn) {
+    if (conn->turn != conn->worker->turn) {
+        conn->turn = conn->worker->turn;
+        conn->http.allowance = conn->worker->http.limits.pipeline;
+    }
+}
+
+/* http wants no more input for now. */
+static void fill_up(struct conn_state *conn) {
+    conn->full = true;
+    if (conn->http.allowance == 0) {
+        conn->greedy = true;
+        list_remove(&conn->again);
+        list_append(&conn->worker->again, &conn->again);
+    }
+}
+
 /* Feeds http and runs handlers until it wants more input, or none. */
 static void feed(struct conn_state *conn, struct span input) {
     conn->full = false;
+    allow(conn);
     for (;;) {
         struct http_exchange *x;
         struct span piece;
@@ -233,7 +254,7 @@ static void feed(struct conn_state *conn, struct span input) {
             exchange_begin(exchange_of(x));
             break;
         case HTTP_PIECE: take_piece(conn, x, piece); break;
-        case HTTP_FULL: conn->full = true; return;
+        case HTTP_FULL: fill_up(conn); return;
         case HTTP_MORE: return;
         case HTTP_ENDED:
             conn->linger |= had_input;
@@ -257,6 +278,7 @@ void conn_received(struct conn_state *conn, const struct ring_event *event) {
         rm_assert(!conn->full || conn->peer_ended); /* nothing was asked for */
         if (!conn->peer_ended) {
             feed(conn, event->bytes);
+            conn->greedy &= conn->full;
         }
         settle(conn);
     } else if (!conn->peer_ended) {
@@ -264,6 +286,11 @@ void conn_received(struct conn_state *conn, const struct ring_event *event) {
     } else if (conn->phase == CONN_LINGER) {
         end(conn, false);
     }
+}
+
+void conn_again(struct conn_state *conn) {
+    list_remove(&conn->again);
+    conn_resumed(conn);
 }
 
 void conn_resumed(struct conn_state *conn) {
@@ -335,12 +362,14 @@ static void conn_init(struct conn_state *conn, struct worker *worker, struct rin
         .phase = CONN_OPEN,
         .waiting = HTTP_PHASE_IDLE,
         .linger_left = CONN_LINGER_BYTES,
+        .turn = worker->turn - 1,
         .worker = worker,
         .timer = { .kind = TIMER_CONN },
     };
     stream_init(&conn->stream, &worker->streams, id);
     http_conn_init(&conn->http, &worker->http, worker->server->router, &conn->stream.out);
     list_append(&worker->open, &conn->open);
+    list_init(&conn->again);
 }
 
 void conn_accepted(struct worker *worker, const struct ring_event *event) {

@@ -41,9 +41,12 @@ struct conn_state {
     bool told_end;        /* http knows */
     bool linger;          /* the client may be sending what we don't read */
     bool streaming;       /* the body that is coming is streamed to the application */
+    bool greedy;          /* it has used up a turn's allowance: it gets its input piece by piece until it has not */
     uint32_t linger_left; /* bytes */
     struct worker *worker;
-    struct link open; /* on worker->open, from accept to RING_CLOSED */
+    struct link open;  /* on worker->open, from accept to RING_CLOSED */
+    struct link again; /* on worker->again, else alone: goes on in the next turn */
+    uint32_t turn;     /* of the worker, when http.allowance was filled up */
     struct stream stream;
     struct http_conn http;
     struct timer timer;        /* lazily behind the deadlines: never later than the one in effect */
@@ -65,6 +68,9 @@ void conn_timer(struct conn_state *conn);
 
 /* An exchange of the connection that was parked has been run. */
 void conn_resumed(struct conn_state *conn);
+
+/* It was on worker->again when this turn began. */
+void conn_again(struct conn_state *conn);
 
 /* The worker drains: closes it when it is idle; otherwise it ends after the answers that it owes. */
 void conn_drain(struct conn_state *conn);

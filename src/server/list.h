@@ -30,6 +30,17 @@ static inline void list_append(struct link *head, struct link *link) {
     head->prev = link;
 }
 
+/* All members of `from` become those of `to`, which is no list yet. */
+static inline void list_move(struct link *to, struct link *from) {
+    list_init(to);
+    if (!list_empty(from)) {
+        *to = *from;
+        to->next->prev = to;
+        to->prev->next = to;
+        list_init(from);
+    }
+}
+
 /* Also right for a link that is on no list. */
 static inline void list_remove(struct link *link) {
     link->prev->next = link->next;

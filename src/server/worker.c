@@ -6,6 +6,8 @@
 #include "mem/assert.h"
 #include "server/exchange.h"
 
+enum { IN_THE_PAST_NS = 1 }; /* a deadline with which ring_wait does not sleep */
+
 /* ----------------------------------------------------------------------------------------------------- start ---- */
 
 static int open_ring(struct worker *worker, char *why) {
@@ -90,6 +92,7 @@ int worker_open(struct worker *worker, struct server *server, uint32_t index, ch
     rm_assert(index < server->config->workers);
     *worker = (struct worker){ .server = server, .index = index, .accepting = true, .life = WORKER_SERVING };
     list_init(&worker->open);
+    list_init(&worker->again);
     int code = open_slab(worker, why);
     if (code == EXIT_FINE) {
         code = open_ring(worker, why);
@@ -207,11 +210,22 @@ static void run_timers(struct worker *worker) {
     }
 }
 
+/* Those that had more to do than fits into a turn, once each. */
+static void run_again(struct link *left) {
+    while (!list_empty(left)) {
+        conn_again(LIST_OWNER(left->next, struct conn_state, again));
+    }
+}
+
 int32_t worker_turn(struct worker *worker) {
-    int32_t result = ring_wait(worker->ring, timers_next(&worker->timers));
+    bool more = !list_empty(&worker->again);
+    int32_t result = ring_wait(worker->ring, more ? IN_THE_PAST_NS : timers_next(&worker->timers));
     if (result < 0) {
         return result;
     }
+    worker->turn++;
+    struct link left;
+    list_move(&left, &worker->again);
     worker->now_ns = ring_now(worker->ring);
     worker->http.now_ns = worker->now_ns;
     keep_date(worker);
@@ -222,6 +236,7 @@ int32_t worker_turn(struct worker *worker) {
     for (struct ring_event event; ring_next(worker->ring, &event);) {
         take_event(worker, &event);
     }
+    run_again(&left);
     run_timers(worker);
     worker_publish(worker); /* before the answers leave: who has one finds it counted */
     streams_flush(&worker->streams);

@@ -58,7 +58,9 @@ struct worker {
     struct streams streams;
     struct timers timers;
     struct http_shared http;
-    struct link open; /* connections: struct conn_state.open */
+    struct link open;  /* connections: struct conn_state.open */
+    struct link again; /* those with requests left over from this turn: struct conn_state.again */
+    uint32_t turn;     /* counts worker_turn */
     struct pool pools[PLAN_POOLS_COUNT];
     int64_t date_seconds; /* of http.date */
     bool accepting;       /* false: ring_accept(off) until slots return */
