@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from measure import process, tracing
 from measure.arms import Arena, Nginx, Unavailable
@@ -47,6 +48,7 @@ PRESETS = {name: ["--io", "uring", "--ring", spec] for name, spec in (
 SWITCHES = {name: ["--io", "uring", "--ring", name] for name in (
     "taskrun=coop", "taskrun=none", "accept=single", "recv=single", "files=normal", "ring-fd=off", "submit=each", "wait=one")}
 NULL_ARM = "again"
+LOGGED = ", log"  # behind the name of a backend
 RIVAL = "nginx"
 
 
@@ -212,9 +214,13 @@ class Study:
                     continue
                 self.runs.append(record | {"phase": phase, "round": number, "order": at})
 
+    def logged(self):
+        """Arms that write an access log to a file."""
+        return {f"{io}{LOGGED}": ["--io", io, "--access-log", Path(self.folder) / f"access-{io}.log"] for io in ("uring", "epoll")}
+
     def start(self, names):
         """Arms by name; a rival that is not installed is a note, not an error."""
-        table = BACKENDS | PRESETS | SWITCHES | {RIVAL: []}
+        table = BACKENDS | PRESETS | SWITCHES | self.logged() | {RIVAL: []}
         arms = []
         for name in names:
             try:
