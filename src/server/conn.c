@@ -169,7 +169,7 @@ static void pace(struct conn_state *conn) {
     if (conn->full || high) {
         stream_receive(&conn->stream, STREAM_STOP);
     } else {
-        stream_receive(&conn->stream, conn->streaming || conn->greedy ? STREAM_ONE : STREAM_FREE);
+        stream_receive(&conn->stream, conn->greedy ? STREAM_ONE : STREAM_FREE);
     }
 }
 
