@@ -49,6 +49,8 @@ TESTED_ELSEWHERE = {
     "src/ring/uring.c": CONTRACT,
     "src/ring/uring_accept.c": CONTRACT,
     "src/ring/uring_buffers.c": CONTRACT,
+    "src/ring/uring_probe.c": "tests/test_ring_probe.c",
+    "src/ring/uring_probe_socket.c": "tests/test_ring_probe.c",
     "src/ring/uring_receive.c": CONTRACT,
     "src/ring/uring_setup.c": CONTRACT,
     "src/ring/uring_socket.c": CONTRACT,

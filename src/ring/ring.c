@@ -66,6 +66,33 @@ void ring_release(struct ring *ring) {
     ring->backend->release(ring);
 }
 
+struct ring_finding ring_probe(enum ring_choice choice, enum ring_feature feature) {
+    rm_assert(feature < RING_FEATURES_COUNT);
+    const struct ring_backend *backend = choice == RING_AUTO ? NULL : backend_of(choice);
+    if (backend == NULL || backend->probe == NULL) return (struct ring_finding){ -EOPNOTSUPP, 0 };
+    return backend->probe(feature);
+}
+
+const char *ring_feature_name(enum ring_feature feature) {
+    static const char *const names[] = {
+#define RING_FEATURE_NAME(name, shown, kernel) [RING_FEATURE_##name] = shown,
+        RING_FEATURES(RING_FEATURE_NAME)
+#undef RING_FEATURE_NAME
+    };
+    rm_assert(feature < RING_FEATURES_COUNT);
+    return names[feature];
+}
+
+const char *ring_feature_kernel(enum ring_feature feature) {
+    static const char *const kernels[] = {
+#define RING_FEATURE_KERNEL(name, shown, kernel) [RING_FEATURE_##name] = kernel,
+        RING_FEATURES(RING_FEATURE_KERNEL)
+#undef RING_FEATURE_KERNEL
+    };
+    rm_assert(feature < RING_FEATURES_COUNT);
+    return kernels[feature];
+}
+
 size_t ring_memory_bytes(const struct ring_config *config) {
     enum ring_choice choice = config->choice;
     if (choice == RING_AUTO) choice = ring_has_backend(RING_URING) ? RING_URING : RING_EPOLL;

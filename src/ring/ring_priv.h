@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <stdatomic.h>
 
+#include "ring/probe.h"
 #include "ring/ring.h"
 #include "ring/slots.h"
 
@@ -33,6 +34,7 @@ struct ring_backend {
     void (*rewatch)(struct ring *ring, struct slot *slot, uint32_t interest);
     void (*offload)(struct ring *ring, struct ring_job *job);
     void (*wake)(struct ring *ring); /* from any thread */
+    struct ring_finding (*probe)(enum ring_feature feature); /* NULL: has no such features */
 };
 
 extern const struct ring_backend ring_uring_backend; /* with -During=true */

@@ -27,6 +27,7 @@ const struct ring_backend ring_uring_backend = {
     .rewatch = uring_rewatch,
     .offload = uring_offload,
     .wake = ring_common_wake,
+    .probe = uring_probe,
 };
 
 void uring_offload(struct ring *ring, struct ring_job *job) {

@@ -243,5 +243,6 @@ void uring_close_file(struct uring *uring, int32_t file, bool fixed);
 int32_t uring_open(const struct ring_config *config, struct ring **out, struct ring_report *report);
 void uring_release(struct ring *ring);
 size_t uring_memory_bytes(const struct ring_config *config);
+struct ring_finding uring_probe(enum ring_feature feature); /* uring_probe.c */
 
 #endif
