@@ -34,9 +34,6 @@ void exchanges_drop(struct http_conn *conn) {
         if (x->finished || x == reading) {
             exchange_give(x);
         } else {
-            if (x->shared->lost != NULL) {
-                x->shared->lost(x);
-            }
             x->conn = NULL;
             x->next = NULL;
         }

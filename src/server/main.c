@@ -14,12 +14,13 @@
 #include "mem/assert.h"
 #include "server/config.h"
 #include "server/crew.h"
+#include "server/doctor.h"
 #include "server/log.h"
 #include "server/server.h"
 #include "server/sockets.h"
 #include "server/worker.h"
 
-enum { SAME_SIGNAL_MS = 100 };
+enum { HELPER_THREADS = 2, SAME_SIGNAL_MS = 100 };
 
 static int fail(const struct rm_app *app, int code, const char *why) {
     log_line(LOG_ERROR, "%s: %s", app->name, why);
@@ -151,9 +152,6 @@ static int serve(struct server *server, int signals) {
     if (code == EXIT_FINE) {
         say_start(server);
         crew_go(&crew);
-        if (server->app->ready != NULL) {
-            server->app->ready();
-        }
         int signal_number = 0;
         while (signal_number == 0 && crew_serving(&crew) == server->config->workers) {
             signal_number = wait_for_news(signals, &crew);
@@ -181,7 +179,7 @@ static int run(const struct config *config, const struct rm_app *app) {
         return fail(app, code, why);
     }
     int signals = open_signals();
-    server.ring.helpers = ring_helpers_start(config->helpers);
+    server.ring.helpers = ring_helpers_start(HELPER_THREADS);
     if (signals < 0 || server.ring.helpers == NULL) {
         server_release(&server);
         return fail(app, EXIT_INTERNAL, "cannot start the helper threads");
@@ -201,6 +199,9 @@ static int print_plan(const struct config *config) {
 }
 
 int rm_main(int argc, char **argv, const struct rm_app *app) {
+    if (doctor_asked(argc, argv)) {
+        return doctor_main(argc, argv, app, count_cpus(), raise_files());
+    }
     struct config config;
     char why[CONFIG_WHY_BYTES];
     int code = config_read(&config, argc, argv, app, why);
