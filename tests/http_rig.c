@@ -24,6 +24,7 @@ static const struct http_route routes[RIG_ROUTES_COUNT] = {
     ROUTE("POST", "/early", HTTP_BODY_STREAMED, RIG_ANSWER_EARLY),
     ROUTE("GET", "/fail", HTTP_BODY_NONE, RIG_FAIL),
     ROUTE("GET", "/nothing", HTTP_BODY_NONE, RIG_NOTHING),
+    ROUTE("OPTIONS", "/own", HTTP_BODY_NONE, RIG_OPTIONS),
 };
 
 /* The user part of an exchange. */
@@ -177,6 +178,7 @@ static void run(struct rig *rig, struct http_exchange *x) {
     rig->ready++;
     switch ((enum rig_route)x->route->index) {
     case RIG_HELLO: answer(x, "hello"); break;
+    case RIG_OPTIONS:
     case RIG_OK: answer(x, "ok"); break;
     case RIG_PARAMS: answer_params(x); break;
     case RIG_ECHO: http_response_whole(x, 200, SPAN("application/octet-stream"), x->body); break;
@@ -335,44 +337,115 @@ static struct span trimmed(struct span text) {
     return text;
 }
 
-/* One response off *rest: its status, or 0 when it is none. *length: UINT64_MAX when there is no Content-Length. */
-static int head_of(struct span *rest, uint64_t *length) {
+/* How the body of a response ends. */
+enum framing { BY_LENGTH, BY_CHUNKS, BY_CLOSE, BY_HEAD };
+
+struct reply {
+    int status; /* 0: it is none */
+    enum framing framing;
+    uint64_t length; /* BY_LENGTH */
+};
+
+static enum framing framing_of(int status, bool closes) {
+    bool bodiless = status < 200 || status == 204 || status == 304;
+    return closes && !bodiless ? BY_CLOSE : BY_HEAD;
+}
+
+/* The head of one response off *rest. RFC 9112 §6.3 */
+static struct reply head_of(struct span *rest) {
     struct span line = line_of(rest);
-    *length = UINT64_MAX;
+    struct reply reply = { 0, BY_HEAD, 0 }, none = reply;
+    bool length = false, chunks = false, closes = false;
     if (!starts(line, "HTTP/1.1 ") || line.len < 13) {
-        return 0;
+        return none;
     }
-    int status = (int)number(span_of(line.data + 9, 3));
+    reply.status = (int)number(span_of(line.data + 9, 3));
     while ((line = line_of(rest)).len > 0) {
-        if (starts(line, "Content-Length:") && !span_u64(trimmed(span_from(line, 15)), length)) {
-            return 0;
+        bool is_length = starts(line, "Content-Length:");
+        if (is_length && (length || !span_u64(trimmed(span_from(line, 15)), &reply.length))) {
+            return none;
         }
+        length |= is_length;
+        chunks |= starts(line, "Transfer-Encoding: chunked");
+        closes |= starts(line, "Connection:") && span_equal(trimmed(span_from(line, 11)), SPAN("close"));
     }
-    return line.data == NULL ? 0 : status;
+    reply.framing = chunks ? BY_CHUNKS : length ? BY_LENGTH : framing_of(reply.status, closes);
+    return line.data == NULL || (chunks && length) ? none : reply;
+}
+
+/* The next chunk off *rest: its bytes; false when it is malformed or cut. RFC 9112 §7.1 */
+static bool chunk_of(struct span *rest, struct span *bytes) {
+    static const char hex[] = "0123456789abcdef";
+    struct span line = line_of(rest);
+    uint64_t size = 0;
+    for (size_t i = 0; i < line.len; i++) {
+        const char *digit = memchr(hex, line.data[i], 16);
+        if (digit == NULL || i >= 16) {
+            return false;
+        }
+        size = size << 4 | (uint64_t)(digit - hex);
+    }
+    if (line.len == 0 || rest->len < 2 || size > rest->len - 2 || memcmp(rest->data + size, "\r\n", 2) != 0) {
+        return false;
+    }
+    *bytes = span_first(*rest, (size_t)size);
+    *rest = span_from(*rest, (size_t)size + 2);
+    return true;
+}
+
+/* Copies the content of a chunked body to `out`; sets *whole when its last chunk is there. */
+static size_t decode(struct span *rest, char *out, bool *whole) {
+    struct span bytes;
+    size_t len = 0;
+    *whole = false;
+    while (!*whole && chunk_of(rest, &bytes)) {
+        *whole = bytes.len == 0;
+        memmove(out + len, bytes.data, bytes.len);
+        len += bytes.len;
+    }
+    if (!*whole) {
+        *rest = span_from(*rest, rest->len);
+    }
+    return len;
+}
+
+/* Behind the status: a body, or what is known of one that did not come. */
+static size_t summarise_body(struct span *rest, const struct reply *reply, char *out, size_t room) {
+    bool next = rest->len == 0 || starts(*rest, "HTTP/1.1 "), whole = true;
+    size_t len = 1;
+    out[0] = ':';
+    if (next && reply->framing == BY_CHUNKS) {
+        return (size_t)snprintf(out, room, "(chunked)");
+    }
+    if (reply->framing == BY_CHUNKS) {
+        len += decode(rest, out + 1, &whole);
+    } else if (reply->framing == BY_CLOSE) {
+        memcpy(out + 1, rest->data, rest->len);
+        len += rest->len;
+        *rest = span_from(*rest, rest->len);
+    } else if (reply->framing == BY_LENGTH && next && reply->length > 0) {
+        return (size_t)snprintf(out, room, "(%llu)", (unsigned long long)reply->length);
+    } else if (reply->framing == BY_LENGTH) {
+        whole = reply->length <= rest->len;
+        struct span body = span_first(*rest, reply->length);
+        memcpy(out + 1, body.data, body.len);
+        len += body.len;
+        *rest = span_from(*rest, body.len);
+    }
+    len = len == 1 || reply->status >= 300 ? 0 : len;
+    return len + (size_t)snprintf(out + len, room - len, "%s", whole ? "" : " CUT");
 }
 
 static size_t summarise(struct span rest, char *out, size_t room) {
     size_t len = 0;
     out[0] = '\0';
     while (rest.len > 0) {
-        uint64_t length;
-        int status = head_of(&rest, &length);
-        if (status == 0) {
+        struct reply reply = head_of(&rest);
+        if (reply.status == 0) {
             return len + (size_t)snprintf(out + len, room - len, "GARBAGE");
         }
-        len += (size_t)snprintf(out + len, room - len, "%d", status);
-        bool without = length == UINT64_MAX || length == 0;
-        if (!without && (rest.len == 0 || starts(rest, "HTTP/1.1 "))) {
-            len += (size_t)snprintf(out + len, room - len, "(%llu)", (unsigned long long)length);
-        } else if (!without && rest.len < length) {
-            return len + (size_t)snprintf(out + len, room - len, " GARBAGE");
-        } else if (!without) {
-            struct span body = span_first(rest, (size_t)length);
-            rest = span_from(rest, (size_t)length);
-            if (status < 300) {
-                len += (size_t)snprintf(out + len, room - len, ":%.*s", (int)body.len, body.data);
-            }
-        }
+        len += (size_t)snprintf(out + len, room - len, "%d", reply.status);
+        len += summarise_body(&rest, &reply, out + len, room - len);
         len += (size_t)snprintf(out + len, room - len, " ");
     }
     return len;
@@ -430,7 +503,7 @@ const char *rig_insane(const struct rig *rig) {
         if (!x->finished && !x->request.settled) {
             return "an unfinished head that points into the input";
         }
-        if (x->out == conn->out) {
+        if (x->out == conn->out && !x->left) {
             return "a response that is not complete in the output";
         }
     }

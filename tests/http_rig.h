@@ -23,6 +23,7 @@ enum rig_route {
     RIG_ANSWER_EARLY, /* POST /early, streamed: answers at the first piece and refuses the rest */
     RIG_FAIL,        /* GET /fail: fails with 500 in the middle */
     RIG_NOTHING,     /* GET /nothing: finishes without a response */
+    RIG_OPTIONS,     /* OPTIONS /own: "ok" */
     RIG_ROUTES_COUNT,
 };
 
@@ -83,7 +84,8 @@ void rig_resume_all(struct rig *rig);
 void rig_take_output(struct rig *rig);
 
 /* The responses in the output, short: "200:hello 404 100 200:ok closed". Bodies of 2xx only; "closed" when nothing more will
- * come; "GARBAGE" when it is no sequence of responses. A response to HEAD shows its length as "200(5)". */
+ * come; "GARBAGE" when it is no sequence of responses. A response to HEAD shows its length as "200(5)", or "200(chunked)".
+ * Chunked bodies are decoded; " CUT" stands behind a body that is incomplete. */
 const char *rig_summary(struct rig *rig);
 
 /* Everything given back? NULL, or what is missing. Call after rig_close_conn. */

@@ -31,7 +31,7 @@ static const struct http_row conn_rows[] = {
     HTTP_ROW("405", "POST /ok HTTP/1.1\r\n" H "\r\n" GET("/ok"), "405 200:ok"),
     HTTP_ROW("501 for an unknown method", "BREW /ok HTTP/1.1\r\n" H "\r\n" GET("/ok"), "501 200:ok"),
     HTTP_ROW("OPTIONS *", "OPTIONS * HTTP/1.1\r\n" H "\r\n" GET("/ok"), "204 200:ok"), /* RFC 9110 §9.3.7 */
-    HTTP_ROW("OPTIONS of a path", "OPTIONS /ok HTTP/1.1\r\n" H "\r\n", "405"),
+    HTTP_ROW("OPTIONS of a path", "OPTIONS /ok HTTP/1.1\r\n" H "\r\n", "204"),
     HTTP_ROW("CONNECT", "CONNECT a:80 HTTP/1.1\r\n" H "\r\n" GET("/ok"), "501 closed"),
     HTTP_ROW("TRACE", "TRACE / HTTP/1.1\r\n" H "\r\n" GET("/ok"), "405 200:ok"),
     /* RFC 9112 §9.3, §9.6: persistence */

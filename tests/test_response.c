@@ -289,7 +289,23 @@ static void test_allow(void **state) {
     rig_take_output(&rig);
     rig.output[rig.output_len] = '\0';
     assert_string_equal(rig.output, "HTTP/1.1 405 Method Not Allowed\r\n" DATE TEXT
-                                    "Allow: GET, HEAD\r\nContent-Length: 19\r\n\r\nMethod Not Allowed\n");
+                                    "Allow: GET, HEAD, OPTIONS\r\nContent-Length: 19\r\n\r\nMethod Not Allowed\n");
+}
+
+/* RFC 9110 §9.3.7, §10.2.1: what a path can do, its body dropped; a route of the application's own comes first. */
+static void test_options(void **state) {
+    (void)state;
+    rig_feed(&rig, SPAN("OPTIONS /ok HTTP/1.1\r\n" H "\r\n"));
+    rig_take_output(&rig);
+    rig.output[rig.output_len] = '\0';
+    assert_string_equal(rig.output, "HTTP/1.1 204 No Content\r\n" DATE "Allow: GET, HEAD, OPTIONS\r\n\r\n");
+    rig.output_len = 0;
+    rig_feed(&rig, SPAN("OPTIONS /echo HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabc"));
+    rig_take_output(&rig);
+    rig.output[rig.output_len] = '\0';
+    assert_string_equal(rig.output, "HTTP/1.1 204 No Content\r\n" DATE "Allow: POST, OPTIONS\r\n\r\n");
+    rig_feed(&rig, SPAN("OPTIONS /own HTTP/1.1\r\n" H "\r\n" "OPTIONS /no HTTP/1.1\r\n" H "\r\n"));
+    assert_string_equal(rig_summary(&rig), "204 200:ok 404");
 }
 
 /* A body larger than what the worker has: rolled back, and the blocks are free again. */
@@ -348,8 +364,8 @@ static void test_too_long(void **state) {
     request("HEAD /ok HTTP/1.1\r\n" H "\r\n");
     http_response_begin(x, 200, SPAN("text/plain"));
     while (x->body_written <= UINT64_C(9999999999)) {
-        assert_non_null(http_response_reserve(x, BLOCK_ROOM));
-        http_response_commit(x, BLOCK_ROOM);
+        assert_non_null(http_response_reserve(x, HTTP_RESERVE_BYTES_MAX));
+        http_response_commit(x, HTTP_RESERVE_BYTES_MAX);
     }
     http_exchange_finish(x);
     assert_string_equal(rig_summary(&rig), "500(22)");
@@ -364,13 +380,13 @@ static void test_reserve_for_head(void **state) {
     request("HEAD /ok HTTP/1.1\r\n" H "\r\n");
     http_response_begin(x, 200, SPAN("text/plain"));
     for (int i = 0; i < 10; i++) {
-        char *room = http_response_reserve(x, BLOCK_ROOM);
+        char *room = http_response_reserve(x, HTTP_RESERVE_BYTES_MAX);
         assert_non_null(room);
-        memset(room, 'z', BLOCK_ROOM);
-        http_response_commit(x, BLOCK_ROOM);
+        memset(room, 'z', HTTP_RESERVE_BYTES_MAX);
+        http_response_commit(x, HTTP_RESERVE_BYTES_MAX);
     }
     char expected[512];
-    snprintf(expected, sizeof expected, OK TEXT "Content-Length:      %d\r\n\r\n", 10 * BLOCK_ROOM);
+    snprintf(expected, sizeof expected, OK TEXT "Content-Length:      %d\r\n\r\n", 10 * HTTP_RESERVE_BYTES_MAX);
     expect(expected);
 }
 
@@ -395,6 +411,7 @@ int main(void) {
         WITH_GET(test_fail),
         WITH_GET(test_fail_of_head),
         WITH_RIG(test_allow),
+        WITH_RIG(test_options),
         WITH_RIG(test_outgrows),
         WITH_GET(test_reasons),
         WITH_GET(test_reserve_for_head),

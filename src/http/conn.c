@@ -140,7 +140,9 @@ static int find_route(struct http_exchange *x) {
     }
     switch (http_router_find(x->conn->router, &x->request, &x->route, &allow)) {
     case HTTP_FOUND: return 0;
-    case HTTP_FOUND_NO_METHOD: response_allow(x, allow); return 405;
+    case HTTP_FOUND_NO_METHOD: /* RFC 9110 §15.5.6, §9.3.7 */
+        response_allow(x, allow);
+        return request->method == HTTP_OPTIONS ? 204 : 405;
     case HTTP_FOUND_NO_PATH: break;
     }
     bool server_wide = request->method == HTTP_OPTIONS && request->path.len == 1 && request->head[request->path.offset] == '*';
@@ -301,7 +303,7 @@ static void drop_reading(struct http_conn *conn) {
     conn->last = before;
     conn->unfinished--;
     conn->reading = NULL;
-    exchange_give(x);
+    exchange_give_up(x);
 }
 
 void http_conn_end(struct http_conn *conn) {

@@ -27,18 +27,34 @@ static struct http_exchange *dequeue(struct http_conn *conn) {
     return x;
 }
 
+static void tell_done(struct http_exchange *x) {
+    if (x->shared->done != NULL) {
+        x->shared->done(x);
+    }
+}
+
+void exchange_give_up(struct http_exchange *x) {
+    x->conn = NULL;
+    x->next = NULL;
+    tell_done(x);
+    exchange_give(x);
+}
+
 void exchanges_drop(struct http_conn *conn) {
+    struct http_exchange *reading = conn->reading;
+    conn->reading = NULL;
     while (conn->first != NULL) {
-        struct http_exchange *reading = conn->reading;
         struct http_exchange *x = dequeue(conn);
-        if (x->finished || x == reading) {
+        if (x->finished) {
             exchange_give(x);
+        } else if (x == reading) {
+            exchange_give_up(x);
         } else {
             x->conn = NULL;
             x->next = NULL;
+            response_orphan(x);
         }
     }
-    conn->reading = NULL;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- settle ---- */
@@ -88,7 +104,9 @@ void http_exchange_park(struct http_exchange *x) {
     rm_assert(!x->finished);
     exchange_settle(x);
     x->parked = true;
-    if (x->conn != NULL && x->out == x->conn->out) {
+    if (x->streamed) {
+        stream_pause(x);
+    } else if (x->conn != NULL && x->out == x->conn->out) {
         withdraw(x);
     }
 }
@@ -104,16 +122,28 @@ void exchange_continue(struct http_conn *conn) {
     x->continue_owed = !chain_append(conn->out, SPAN("HTTP/1.1 100 Continue\r\n\r\n"));
 }
 
-static void move_out(struct http_conn *conn, struct http_exchange *x) {
+void exchange_move_out(struct http_exchange *x) {
+    struct http_conn *conn = x->conn;
     struct block *tail = conn->out->tail;
     if (x->own.bytes <= SPLICE_BYTES_MIN && x->own.head == x->own.tail && tail != NULL && tail->data == tail->room
         && x->own.bytes <= BLOCK_ROOM - tail->len) {
         struct block *block = x->own.head;
         bool fits = block == NULL || chain_append(conn->out, span_of(block->data, block->len));
         rm_assert(fits);
-        return; /* its block goes back with the exchange */
+        chain_reset(&x->own);
+        return;
     }
     chain_splice(conn->out, &x->own);
+}
+
+/* Another one is at the head of the line now. */
+static void next_turn(struct http_conn *conn) {
+    struct http_exchange *x = conn->first;
+    if (x == conn->reading) {
+        exchange_continue(conn);
+    } else if (x->streamed) {
+        stream_turn(x);
+    }
 }
 
 /* All that can leave in order leaves. */
@@ -121,7 +151,7 @@ static void advance(struct http_conn *conn) {
     while (conn->first != NULL && conn->first->finished) {
         struct http_exchange *x = dequeue(conn);
         if (x->own.head != NULL) {
-            move_out(conn, x);
+            exchange_move_out(x);
         }
         bool close = x->close_after;
         exchange_give(x);
@@ -131,14 +161,8 @@ static void advance(struct http_conn *conn) {
             return;
         }
     }
-    if (conn->reading != NULL) {
-        exchange_continue(conn);
-    }
-}
-
-static void tell_done(struct http_exchange *x) {
-    if (x->shared->done != NULL) {
-        x->shared->done(x);
+    if (conn->first != NULL) {
+        next_turn(conn);
     }
 }
 
@@ -151,7 +175,7 @@ void http_exchange_finish(struct http_exchange *x) {
         return;
     }
     rm_assert(conn->reading != x);
-    if (x->failed || x->status == 0 || x->length_at != NULL) {
+    if (x->failed || x->status == 0 || x->length_at != NULL || x->streamed) {
         response_complete(x);
     }
     conn->shared->responses[x->status / 100]++;

@@ -152,8 +152,8 @@ struct http_shared {
     bool draining;           /* set by the caller: the last response of each connection says Connection: close */
     uint64_t now_ns;         /* kept current by the caller: its clock, for http_exchange.began_ns */
     /* Called once for each exchange when its response is complete, or is given up because its client has gone (x->conn is NULL
-     * then), and before anything of it is given back: head, status, body_received and body_written are right. Not for what
-     * was answered without an exchange. NULL: nobody wants to know. */
+     * then), and before anything of it is given back: head, status (0: none was begun), body_received and body_written are
+     * right. Not for what was answered without an exchange. NULL: nobody wants to know. */
     void (*done)(struct http_exchange *x);
     /* http's own: */
     struct http_known_host known_host;
@@ -188,14 +188,25 @@ struct http_exchange {
     struct chain own;         /* used while not at the head of the line, or after a park */
     struct chain *out;        /* conn->out or &own */
     char *length_at;          /* where Content-Length is patched in, or NULL */
+    char *chunk_at;           /* the size of the open chunk, to be patched in; NULL: none is open. See stream.c */
     struct span extra_fields; /* "Name: value\r\n"... in the workspace */
     uint64_t body_written;    /* bytes of response body so far */
     int status;               /* 0: nothing written yet */
     bool finished;            /* the response is complete; waiting for its turn */
-    bool failed;              /* the response could not be built: it becomes 503 or 500 at the end */
+    bool failed;              /* the response could not be built: it becomes 503 or 500 at the end; or it is cut */
     bool close_after;         /* the connection ends after this response */
     bool continue_owed;       /* the client waits for 100 (Continue) before it sends the body */
-    bool silent;              /* the body is counted, but not sent: HEAD, 204, 304. Set when the response begins */
+    union {
+        struct {
+            bool silent;   /* the body is counted, but not sent: HEAD, 204, 304, and when the client has gone. Set when the
+                              response begins, and when the connection is released */
+            bool streamed; /* begun by http_response_stream: it leaves while it is written */
+        };
+        uint16_t aside; /* both at once; 0: the body goes straight to *out */
+    };
+    bool chunked;             /* its body is sent in chunks; else it ends with the connection */
+    bool left;                /* something of it may have left: it can't be rolled back any more */
+    bool cut;                 /* it ends here, incomplete (then it has failed, too) */
     bool parked;              /* set by http_exchange_park */
 
     struct http_request request; /* last: its tail is rarely touched */
@@ -273,7 +284,8 @@ void http_conn_refuse(struct http_conn *conn, int status);
 /* ------------------------------------------------------------------------------------------------------- exchanges ---- */
 
 /* The handler goes on later: copies the head into the workspace when it is not there yet, and what was written of the
- * response away from the connection's output. */
+ * response away from the connection's output. What was written of a streamed response leaves if it is its turn, else it
+ * waits in its own chain until it is; from then on it is written straight to the connection's output. */
 void http_exchange_park(struct http_exchange *x);
 
 /* The response is complete (none was begun: 204). Everything that can leave in order moves to the connection's output; the
@@ -296,8 +308,9 @@ void http_response_whole(struct http_exchange *x, int status, struct span conten
 void http_response_begin(struct http_exchange *x, int status, struct span content_type);
 void http_response_write(struct http_exchange *x, struct span bytes);
 
-/* At least `n` (<= BLOCK_ROOM) writable bytes of the body, committed by http_response_commit; NULL when the response failed.
- * What a response to HEAD, a 204 or a 304 commits is counted, but not sent. */
+/* At least `n` (<= HTTP_RESERVE_BYTES_MAX) writable bytes of the body, committed by http_response_commit; NULL when the
+ * response failed. What a response to HEAD, a 204 or a 304 commits is counted, but not sent. */
+enum { HTTP_RESERVE_BYTES_MAX = BLOCK_ROOM - 8 }; /* a block, less the framing of a chunk */
 [[gnu::warn_unused_result]] char *http_response_reserve(struct http_exchange *x, uint32_t n);
 void http_response_commit(struct http_exchange *x, uint32_t n);
 
@@ -308,18 +321,19 @@ void http_response_fail(struct http_exchange *x, int status);
 /* Begins a response that may leave while it is written: chunked, or for HTTP/1.0 up to the end of the connection. RFC 9112
  * §6.1, §6.3, §7.1. Written with http_response_write, _reserve and _commit, _lend; what is there leaves with
  * http_exchange_park or http_response_flush, as far as it is this exchange's turn, and http_exchange_finish writes the last
- * chunk. */
+ * chunk. While its own request body is still coming nothing of it leaves. */
 void http_response_stream(struct http_exchange *x, int status, struct span content_type);
 
 /* What was written so far of a streamed response may leave: the open chunk is closed. */
 void http_response_flush(struct http_exchange *x);
 
-/* The response ends here, visibly incomplete: what was written leaves, then the connection ends. One that was not begun
- * becomes 500. Then http_exchange_finish, as ever. */
+/* The response ends here, visibly incomplete (but for HTTP/1.0, which cannot tell): what was written leaves, then the
+ * connection ends. One that is not streamed becomes 500. Then http_exchange_finish, as ever. */
 void http_response_cut(struct http_exchange *x);
 
-/* Appends to a begun or streamed body without a copy, see chain_append_foreign; here `release` is called in any case, at once
- * when the bytes are not needed. */
+/* Appends to a begun or streamed body without a copy: the bytes must stay as they are until `release(arg)` is called (with
+ * release NULL: for the life of the process). It is called once in any case: when the last byte was sent or dropped, and at
+ * once, inside of this call, when they are not needed (HEAD, a failed response, a client that has gone). */
 void http_response_lend(struct http_exchange *x, struct span bytes, block_release_fn *release, void *arg);
 
 /* http_response_whole with a body that is lent likewise. */

@@ -40,7 +40,7 @@ static inline struct carry *carry_of(const struct http_conn *conn) {
 }
 
 /* Back to the pool, with all it holds. It is in no line any more. */
-static inline void exchange_give(struct http_exchange *x) {
+[[gnu::always_inline]] static inline void exchange_give(struct http_exchange *x) {
     if (x->own.head != NULL) {
         chain_reset(&x->own);
     }
@@ -79,6 +79,9 @@ static inline void exchange_reserve(struct http_exchange *x, size_t body_bytes) 
 /* Makes `status` its answer and finishes it: nothing is read after it. */
 void exchange_refuse(struct http_exchange *x, int status);
 
+/* Its client has gone before it was answered: back to the pool. It is in no line any more. */
+void exchange_give_up(struct http_exchange *x);
+
 /* Takes what is not finished out of the line: parked exchanges live on without a connection. */
 void exchanges_drop(struct http_conn *conn);
 
@@ -90,6 +93,22 @@ void exchange_continue(struct http_conn *conn);
 /* The response as it will leave: patched; failed or empty ones replaced. Others are complete without it. */
 void response_complete(struct http_exchange *x);
 
+/* Begins the head and framing of a streamed response. */
+void response_open_stream(struct http_exchange *x, int status, struct span content_type);
+
+/* Begins a whole response of `len` bytes that follow. False when nothing of them is to be sent. */
+[[gnu::warn_unused_result]] bool response_open_whole(struct http_exchange *x, int status, struct span content_type,
+                                                     uint64_t len);
+
+/* May a body be written? Fails the response when none was begun. */
+[[gnu::warn_unused_result]] bool response_writable_rare(struct http_exchange *x);
+[[gnu::warn_unused_result]] static inline bool response_writable(struct http_exchange *x) {
+    return x->failed ? false : x->length_at != NULL || response_writable_rare(x);
+}
+
+/* The client has gone: what was written is given back, and what comes is only counted. */
+void response_orphan(struct http_exchange *x);
+
 /* http_response_reserve and _commit, inline for those who call often. */
 [[gnu::warn_unused_result]] static inline char *response_reserve(struct http_exchange *x, uint32_t n) {
     char *room = !x->failed && x->length_at != NULL ? chain_reserve(x->out, n) : NULL;
@@ -97,10 +116,12 @@ void response_complete(struct http_exchange *x);
 }
 
 static inline void response_commit(struct http_exchange *x, uint32_t n) {
-    x->body_written += n;
-    if (!x->silent) {
-        chain_commit(x->out, n);
+    if (__builtin_expect(x->aside != 0, 0)) {
+        http_response_commit(x, n);
+        return;
     }
+    x->body_written += n;
+    chain_commit(x->out, n);
 }
 
 /* An Allow field for a set of methods. RFC 9110 §10.2.1 */
@@ -108,6 +129,25 @@ void response_allow(struct http_exchange *x, uint32_t allow);
 
 /* 503 for a client that there is no exchange for, straight to an empty line's output. */
 void response_shed(struct http_conn *conn);
+
+/* ---------------------------------------------------------------------------------------------------- streams ---- */
+
+/* http_response_write, _reserve and _commit of a streamed response that has not failed and is not silent. */
+void stream_write(struct http_exchange *x, struct span bytes);
+[[gnu::warn_unused_result]] char *stream_reserve(struct http_exchange *x, uint32_t n);
+void stream_commit(struct http_exchange *x, uint32_t n);
+
+/* It is its turn: what it has moves to the connection's output, where it goes on. */
+void stream_turn(struct http_exchange *x);
+
+/* The handler pauses: http_exchange_park. */
+void stream_pause(struct http_exchange *x);
+
+/* The last chunk. */
+void stream_end(struct http_exchange *x);
+
+/* Moves a response of its own to the connection's output. */
+void exchange_move_out(struct http_exchange *x);
 
 /* ---------------------------------------------------------------------------------------------------- bodies ---- */
 

@@ -61,13 +61,27 @@ void http_response_fail(struct http_exchange *x, int status) {
     if (x->failed) {
         return;
     }
+    if (x->left) {
+        http_response_cut(x);
+        return;
+    }
     if (x->out != NULL) {
         chain_rollback(x->out, x->start);
     }
     x->failed = true;
+    x->streamed = false;
     x->status = status;
     x->length_at = NULL;
+    x->chunk_at = NULL;
     x->out = NULL;
+}
+
+void response_orphan(struct http_exchange *x) {
+    chain_reset(&x->own);
+    x->out = x->out != NULL ? &x->own : NULL;
+    x->start = (struct chain_mark){ NULL, 0, 0 };
+    x->chunk_at = NULL;
+    x->silent = true;
 }
 
 /* Straight to the connection when nothing can come between, else to a chain that waits for its turn. */
@@ -105,8 +119,12 @@ enum {
 struct head {
     int status;
     struct span type;
-    bool whole; /* the length is known: */
-    uint64_t length;
+    enum {
+        LENGTH_KNOWN,
+        LENGTH_LATER, /* is patched in */
+        LENGTH_NONE,  /* streamed */
+    } framing;
+    uint64_t length; /* KNOWN */
 };
 
 static char *put_line(char *p, int status) {
@@ -139,7 +157,7 @@ static char *put_connection(char *p, const struct http_exchange *x, bool close) 
 
 /* Behind "Content-Length: ". */
 static char *put_length(char *p, struct http_exchange *x, const struct head *head) {
-    if (head->whole) {
+    if (head->framing == LENGTH_KNOWN) {
         p = number_put_u64(p, head->length);
     } else {
         x->length_at = p;
@@ -152,6 +170,9 @@ static char *put_length(char *p, struct http_exchange *x, const struct head *hea
 static char *put_lower(char *p, struct http_exchange *x, const struct head *head) {
     if (bodiless(head->status)) {
         return COPY_PUT(p, "\r\n");
+    }
+    if (head->framing == LENGTH_NONE) { /* RFC 9112 §6.1: no Transfer-Encoding to HTTP/1.0 */
+        return x->request.version_minor == 0 ? COPY_PUT(p, "\r\n") : COPY_PUT(p, "Transfer-Encoding: chunked\r\n\r\n");
     }
     return put_length(COPY_PUT(p, "Content-Length: "), x, head);
 }
@@ -236,7 +257,7 @@ static char *write_any_head(struct http_exchange *x, const struct head *head, bo
 enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
 
 /* Head and body, as far as there is one already. `template`: of the usual head, or NULL. */
-static inline bool write_response(struct http_exchange *x, const struct head *head, const struct http_template *template,
+[[gnu::always_inline]] static inline bool write_response(struct http_exchange *x, const struct head *head, const struct http_template *template,
                                   bool close, struct span body) {
     size_t room = body.len <= BODY_WITH_HEAD_BYTES_MAX ? body.len : 0;
     char *start, *p;
@@ -270,7 +291,7 @@ static inline bool write_response(struct http_exchange *x, const struct head *he
 }
 
 /* Begins the response: what can't be right is a mistake of the application, 500; without a block it becomes 503. */
-static inline void open_response(struct http_exchange *x, const struct head *head, struct span body) {
+[[gnu::always_inline]] static inline void open_response(struct http_exchange *x, const struct head *head, struct span body) {
     if (x->failed) {
         return;
     }
@@ -279,7 +300,13 @@ static inline void open_response(struct http_exchange *x, const struct head *hea
         return;
     }
     x->status = head->status;
-    x->silent = x->request.method == HTTP_HEAD || bodiless(head->status); /* RFC 9110 §9.3.2, §15.3.5, §15.4.5 */
+    x->silent = x->request.method == HTTP_HEAD || bodiless(head->status) /* RFC 9110 §9.3.2, §15.3.5, §15.4.5 */
+                || x->conn == NULL;
+    if (head->framing == LENGTH_NONE) {
+        x->streamed = true;
+        x->chunked = x->request.version_minor > 0;
+        x->request.keep_alive &= x->chunked || bodiless(head->status); /* RFC 9112 §6.3: it ends with the connection */
+    }
     x->out = choose_out(x);
     x->start = chain_mark(x->out);
     if (x->silent) {
@@ -287,7 +314,7 @@ static inline void open_response(struct http_exchange *x, const struct head *hea
     }
     bool close = decide_close(x);
     struct http_template *template = template_at(x->shared, head);
-    bool usual = !close && x->extra_fields.len == 0 && x->request.version_minor > 0
+    bool usual = !close && head->framing != LENGTH_NONE && x->extra_fields.len == 0 && x->request.version_minor > 0
                  && (template_fits(template, x->shared, head)
                      || (clean(head->type) && template_make(template, x->shared, head)));
     bool written = usual ? write_response(x, head, template, close, body) : write_unusual(x, head, close, body);
@@ -299,43 +326,62 @@ static inline void open_response(struct http_exchange *x, const struct head *hea
 /* -------------------------------------------------------------------------------------------------------- API ---- */
 
 void http_response_whole(struct http_exchange *x, int status, struct span content_type, struct span body) {
-    struct head head = { status, content_type, true, body.len };
+    struct head head = { status, content_type, LENGTH_KNOWN, body.len };
     open_response(x, &head, body);
     x->body_written = body.len;
 }
 
-void http_response_begin(struct http_exchange *x, int status, struct span content_type) {
-    struct head head = { status, content_type, false, 0 };
-    open_response(x, &head, span_of(NULL, 0));
+/* Whose body follows. */
+[[gnu::noinline]] static void open_without_body(struct http_exchange *x, const struct head *head) {
+    open_response(x, head, span_of(NULL, 0));
 }
 
-/* Is there a response whose body can be written? */
-static bool writable(struct http_exchange *x) {
-    if (x->failed) {
-        return false;
+bool response_open_whole(struct http_exchange *x, int status, struct span content_type, uint64_t len) {
+    struct head head = { status, content_type, LENGTH_KNOWN, len };
+    open_without_body(x, &head);
+    x->body_written = len;
+    return !x->failed && !x->silent && len > 0;
+}
+
+void response_open_stream(struct http_exchange *x, int status, struct span content_type) {
+    struct head head = { status, content_type, LENGTH_NONE, 0 };
+    open_without_body(x, &head);
+}
+
+void http_response_begin(struct http_exchange *x, int status, struct span content_type) {
+    struct head head = { status, content_type, LENGTH_LATER, 0 };
+    open_without_body(x, &head);
+}
+
+bool response_writable_rare(struct http_exchange *x) {
+    if (x->streamed || bodiless(x->status)) {
+        return true;
     }
-    if (x->length_at == NULL && !bodiless(x->status)) { /* none was begun, or it is whole already */
-        http_response_fail(x, 500);
-        return false;
-    }
-    return true;
+    http_response_fail(x, 500); /* none was begun, or it is whole already */
+    return false;
 }
 
 void http_response_write(struct http_exchange *x, struct span bytes) {
-    if (!writable(x)) {
+    if (!response_writable(x)) {
         return;
     }
     x->body_written += bytes.len;
-    if (!x->silent && !chain_append(x->out, bytes)) {
+    if (x->silent) {
+        return;
+    }
+    if (x->streamed) {
+        stream_write(x, bytes);
+    } else if (!chain_append(x->out, bytes)) {
         http_response_fail(x, 503); /* no block for the rest */
     }
 }
 
 char *http_response_reserve(struct http_exchange *x, uint32_t n) {
-    if (!writable(x)) {
+    rm_assert(n <= HTTP_RESERVE_BYTES_MAX);
+    if (!response_writable(x)) {
         return NULL;
     }
-    char *room = chain_reserve(x->out, n);
+    char *room = x->streamed && !x->silent ? stream_reserve(x, n) : chain_reserve(x->out, n);
     if (room == NULL) {
         http_response_fail(x, 503); /* no block for the rest */
     }
@@ -344,7 +390,12 @@ char *http_response_reserve(struct http_exchange *x, uint32_t n) {
 
 void http_response_commit(struct http_exchange *x, uint32_t n) {
     x->body_written += n;
-    if (!x->silent) {
+    if (x->silent) {
+        return;
+    }
+    if (x->streamed) {
+        stream_commit(x, n);
+    } else {
         chain_commit(x->out, n);
     }
 }
@@ -440,12 +491,16 @@ void response_complete(struct http_exchange *x) {
     if (x->length_at != NULL) {
         patch_length(x);
     }
-    if (x->failed) {
+    if (x->streamed) {
+        stream_end(x);
+    }
+    if (x->failed && !x->cut) {
         x->shared->responses[0] += x->status == 503 ? 1 : 0;
         write_failure(x);
     }
-    if (x->failed) { /* there is not even a block for that */
+    if (x->failed) { /* it is cut, or there is not even a block for that */
         x->close_after = true;
+        x->conn->closing = true;
     }
 }
 

@@ -8,7 +8,7 @@
 
 enum { NODE_NONE = UINT32_MAX };
 
-/* Invariant: allow has a bit for each method that `by_method` answers, HEAD by GET included. */
+/* Invariant: allow has a bit for each method that `by_method` answers, HEAD by GET included, and OPTIONS. */
 struct node {
     const struct http_route *by_method[HTTP_METHODS_COUNT];
     uint32_t allow; /* 0: no route ends here */
@@ -371,10 +371,13 @@ static bool route_add(struct http_router *router, const struct http_route *route
     return true;
 }
 
-/* GET answers HEAD where no route of its own does. */
-static void answer_head(struct http_router *router) {
+/* GET answers HEAD where no route of its own does. OPTIONS is answered everywhere: RFC 9110 §9.3.7. */
+static void answer_more(struct http_router *router) {
     for (uint32_t i = 0; i < router->node_count; i++) {
         struct node *node = &router->nodes[i];
+        if (node->allow != 0) {
+            node->allow |= 1u << HTTP_OPTIONS;
+        }
         if (node->by_method[HTTP_GET] != NULL && node->by_method[HTTP_HEAD] == NULL) {
             node->by_method[HTTP_HEAD] = node->by_method[HTTP_GET];
             node->allow |= 1u << HTTP_HEAD;
@@ -402,7 +405,7 @@ struct http_router *http_router_init(void *memory, const struct http_route *rout
             return NULL;
         }
     }
-    answer_head(router);
+    answer_more(router);
     rm_assert(router->node_count <= nodes_for(n));
     return router;
 }
