@@ -62,7 +62,8 @@ static struct worker *open_worker(struct sim_world *world, const char *dataset) 
         die("arena does not start");
     }
     server.ring.world = world;
-    if (worker_open(&server.workers[0], &server, 0, why) != EXIT_FINE) {
+    if (worker_open(&server.workers[0], &server, 0, why) != EXIT_FINE ||
+        worker_listen(&server.workers[0], why) != EXIT_FINE) {
         die(why);
     }
     return &server.workers[0];

@@ -88,7 +88,8 @@ struct rm_app {
     int (*worker_start)(struct rm_worker *worker);
 
     /* Called once on each worker's thread for which worker_start returned 0, when it has served its last request. Its watches
-     * and timers have ended without a call. May be NULL. */
+     * and timers have ended without a call, its offloaded jobs have run; exchanges that are parked still, because the drain's
+     * time is up, do not go on. May be NULL. */
     void (*worker_stop)(struct rm_worker *worker);
 
     /* Called once on the main thread, when every worker accepts. May be NULL. */
@@ -220,7 +221,8 @@ void rm_sse_comment(struct rm_exchange *x, struct span text);
 /* ------------------------------------------------------------------------------------------------ park and resume ---- */
 
 /* Names the handler that goes on when everything that the exchange waits for is done. It runs once; it may park
- * again. */
+ * again. It does not run when one of the waits could not be started: the others are given up then, and the answer is 503
+ * (something is used up) or 500 (a mistake, which is logged). */
 void rm_then(struct rm_exchange *x, rm_handler_fn *next);
 
 /* Waits for `ns` nanoseconds. Several waits may be started: the exchange goes on when all are done. */
@@ -228,10 +230,11 @@ void rm_sleep(struct rm_exchange *x, uint64_t ns);
 
 /* Waits until `fd` (a pipe, a socket, a timerfd: anything that poll(2) takes, but no plain file) is ready for one of
  * `interest`, or was hung up, or has an error. It stays the application's: who closes it makes sure that nobody waits
- * for it. Several exchanges of a worker may wait for one descriptor; they go on one at a time, in the order in which
- * they began to wait, each after the one before has had its turn with it; at hang-up or error all of them go on. Two
- * workers may not wait for the same open file at a time. Refused (503) when --watches is used up; 500 when it can't be
- * watched. */
+ * for it; a handler that goes on may, when it was the only one. Several exchanges of a worker may wait for one descriptor:
+ * they are told one at a time, in the order in which they began to wait (of those that want what it is ready for), each
+ * after the handler of the one before has run, unless that one waits for something else as well; at hang-up or error all
+ * of them go on. Two workers may not wait for the same open file at a time. 503 when --watches is used up; 500 when it can't
+ * be watched. */
 enum { RM_READABLE = 1, RM_WRITABLE = 2, RM_HANGUP = 4, RM_ERROR = 8 };
 void rm_wait_fd(struct rm_exchange *x, int fd, unsigned interest);
 
@@ -253,11 +256,13 @@ enum rm_end {
 
 /* Names the handler that goes on instead of the next one when one of these comes about while the exchange is parked: its
  * timers and descriptors are no longer waited for, and when the offloaded jobs that are under way have ended, `end`
- * runs. It may park again; it is called once for each reason. NULL, as at first: nothing is cut short, and the exchange
- * goes on in its time. A reason that is there already when the exchange parks counts as one that comes about then. */
+ * runs, at the end of a turn and never inside another handler. It may park again; it is called once for each reason, or for
+ * several that came about before it ran. NULL, as at first: nothing is cut short, and the exchange goes on in its time. A
+ * reason that is there already when the exchange parks counts as one that comes about then. */
 void rm_on_end(struct rm_exchange *x, rm_handler_fn *end);
 
-/* The reasons that there are by now, a set of enum rm_end. */
+/* The reasons that there are by now, a set of enum rm_end. A client that has gone without a word is noticed when something is
+ * sent to it. */
 unsigned rm_ended(const struct rm_exchange *x);
 
 /* True when the connection is lost: what is written will not be sent. Noticed while parked, too. */

@@ -22,7 +22,7 @@ static void set_up_worker(struct rig *rig, const struct rm_app *app, const char 
     }
     rig->server.ring.world = rig->world;
     rig->worker = &rig->server.workers[0];
-    if (worker_open(rig->worker, &rig->server, 0, why) != EXIT_FINE) {
+    if (worker_open(rig->worker, &rig->server, 0, why) != EXIT_FINE || worker_listen(rig->worker, why) != EXIT_FINE) {
         fail_msg("%s", why);
     }
 }
@@ -53,6 +53,10 @@ static void release_worker(struct rig *rig) {
 }
 
 void rig_close(struct rig *rig) {
+    if (!rig->worker_gone) {
+        rig_replenish(rig);
+    }
+    free(rig->hoard);
     release_worker(rig);
     server_release(&rig->server);
     ring_release(rig->clients_ring);
@@ -230,6 +234,39 @@ const char *rig_get(struct rig *rig, const char *target, int status) {
     const char *body = strstr(answer, "\r\n\r\n");
     assert_non_null(body);
     return body + 4;
+}
+
+/* ----------------------------------------------------------------------------------------------------- pools ---- */
+
+uint32_t rig_taken(const struct rig *rig, enum plan_part part) {
+    return rig->worker->pools[part].count - rig->worker->pools[part].free_count;
+}
+
+void assert_nothing_taken(const struct rig *rig) {
+    for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
+        if (i != PLAN_CONNS && rig_taken(rig, (enum plan_part)i) != 0) {
+            fail_msg("%u of %s are taken", rig_taken(rig, (enum plan_part)i), rig->worker->pools[i].name);
+        }
+    }
+}
+
+void rig_exhaust(struct rig *rig, enum plan_part part, uint32_t left) {
+    struct pool *pool = &rig->worker->pools[part];
+    assert_null(rig->hoard);
+    rig->exhausted = part;
+    rig->hoard = calloc(pool->count + 1, sizeof *rig->hoard);
+    assert_non_null(rig->hoard);
+    for (rig->hoard_count = 0; pool->free_count > left; rig->hoard_count++) {
+        rig->hoard[rig->hoard_count] = pool_take(pool);
+    }
+}
+
+void rig_replenish(struct rig *rig) {
+    while (rig->hoard_count > 0) {
+        pool_give(&rig->worker->pools[rig->exhausted], rig->hoard[--rig->hoard_count]);
+    }
+    free(rig->hoard);
+    rig->hoard = NULL;
 }
 
 void assert_has(const char *text, const char *part) {

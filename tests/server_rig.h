@@ -42,6 +42,9 @@ struct rig {
     struct rig_client clients[RIG_CLIENTS_MAX];
     uint32_t client_count;
     bool worker_gone; /* the worker is done and released */
+    enum plan_part exhausted;
+    void **hoard; /* items of that pool */
+    uint32_t hoard_count;
 };
 
 /* A world without faults with one worker that serves `app` with the flags of `line` ("--pipeline 2"). */
@@ -71,6 +74,14 @@ const char *rig_ask(struct rig *rig, const char *request);
 
 /* A GET with nothing but Host; the body of its answer, which must have this status. */
 const char *rig_get(struct rig *rig, const char *target, int status);
+
+/* Items of a pool that are taken; of all pools but the connections'. */
+uint32_t rig_taken(const struct rig *rig, enum plan_part part);
+void assert_nothing_taken(const struct rig *rig);
+
+/* Takes all but `left` items of a pool, and gives them back. */
+void rig_exhaust(struct rig *rig, enum plan_part part, uint32_t left);
+void rig_replenish(struct rig *rig);
 
 #define GET(target) "GET " target " HTTP/1.1\r\nHost: a\r\n\r\n"
 

@@ -30,12 +30,13 @@ static void test_sums(void **state) {
     }
     assert_int_equal(plan.slab_bytes, sum);
     assert_true(plan.ring_bytes > 0);
-    /* Slots of its share, two percent more for a 503, one socket each and one listener. */
+    /* Slots of its share, two percent more for a 503, one socket each, one listener, and as many watches as there may be. */
     uint32_t share = config_connections_per_worker(&config);
     assert_int_equal(plan.rows[PLAN_CONNS].count, share + share / 50 + 1);
-    assert_int_equal(plan.sockets_max, plan.rows[PLAN_CONNS].count + 1);
+    assert_int_equal(plan.sockets_max, plan.rows[PLAN_CONNS].count + 1 + config.watches);
     /* Enough timers for all who may hold one. */
-    assert_true(plan.rows[PLAN_TIMERS].count > plan.rows[PLAN_CONNS].count + plan.rows[PLAN_WAITS].count);
+    assert_true(plan.rows[PLAN_TIMERS].count >
+                plan.rows[PLAN_CONNS].count + plan.rows[PLAN_WAITS].count + plan.rows[PLAN_WATCHES].count);
 }
 
 static size_t resident_bytes(void) {
@@ -56,9 +57,12 @@ static void test_carve_is_virtual(void **state) {
     assert_true(plan.slab_bytes > 500u << 20);
     size_t before = resident_bytes();
     assert_true(slab_map(&slab, plan.slab_bytes));
-    void *timers = plan_carve(&plan, &slab, pools);
+    void *arrays[PLAN_ARRAYS_COUNT];
+    plan_carve(&plan, &slab, pools, arrays);
     slab_seal(&slab);
-    assert_non_null(timers);
+    for (unsigned i = 0; i < PLAN_ARRAYS_COUNT; i++) {
+        assert_non_null(arrays[i]);
+    }
     assert_int_equal(slab.used, plan.slab_bytes);
 #ifndef __SANITIZE_ADDRESS__ /* its shadow is touched */
     assert_true(resident_bytes() - before < 256 * 1024);

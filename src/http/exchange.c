@@ -50,6 +50,9 @@ void exchanges_drop(struct http_conn *conn) {
         } else if (x == reading) {
             exchange_give_up(x);
         } else {
+            if (x->shared->lost != NULL) {
+                x->shared->lost(x);
+            }
             x->conn = NULL;
             x->next = NULL;
             response_orphan(x);

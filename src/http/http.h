@@ -155,6 +155,9 @@ struct http_shared {
      * then), and before anything of it is given back: head, status (0: none was begun), body_received and body_written are
      * right. Not for what was answered without an exchange. NULL: nobody wants to know. */
     void (*done)(struct http_exchange *x);
+    /* Called for each exchange that is still with its handlers when its client goes: x->conn is there yet, and NULL afterwards.
+     * May touch no exchange and no connection of this module. NULL: nobody wants to know. */
+    void (*lost)(struct http_exchange *x);
     /* http's own: */
     struct http_known_host known_host;
     struct http_template templates[HTTP_TEMPLATES];

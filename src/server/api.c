@@ -168,27 +168,28 @@ void rm_then(struct rm_exchange *x, rm_handler_fn *next) {
     x->next = next;
 }
 
-void rm_sleep(struct rm_exchange *x, uint64_t ns) {
-    struct worker *worker = worker_of(x->http.shared);
-    if (!x->running) {
-        exchange_mistake(x, "called rm_sleep from its piece function");
-        return;
-    }
-    struct wait *wait = pool_take(&worker->pools[PLAN_WAITS]);
-    if (wait == NULL) {
-        x->shed = true;
-        http_response_fail(&x->http, 503);
-        return;
-    }
-    uint64_t at_ns;
-    if (__builtin_add_overflow(worker->now_ns + 1, ns, &at_ns)) { /* + 1: not within the turn that it is asked for */
-        at_ns = UINT64_MAX;
-    }
-    *wait = (struct wait){ .timer = { .kind = TIMER_WAIT }, .x = x };
-    timers_set(&worker->timers, &wait->timer, at_ns);
-    x->waits++;
+unsigned rm_ready(const struct rm_exchange *x) {
+    return x->ready;
 }
 
-bool rm_gone(const struct rm_exchange *x) {
-    return x->http.conn == NULL;
+/* ---------------------------------------------------------------------------------------------------- worker ---- */
+
+struct rm_worker *rm_worker(const struct rm_exchange *x) {
+    return worker_wrap(worker_of(x->http.shared));
+}
+
+uint32_t rm_worker_index(const struct rm_worker *worker) {
+    return worker_unwrap(worker)->index;
+}
+
+uint32_t rm_workers(const struct rm_worker *worker) {
+    return worker_unwrap(worker)->server->config->workers;
+}
+
+void rm_set_worker_state(struct rm_worker *worker, void *state) {
+    worker_unwrap(worker)->state = state;
+}
+
+void *rm_worker_state(const struct rm_worker *worker) {
+    return worker_unwrap(worker)->state;
 }

@@ -128,6 +128,18 @@ static bool read_output_bytes(struct config *config, const char *text, char *why
     return size_in(text, 4096, UINT64_C(1) << 30, &config->output_bytes, why);
 }
 
+static bool read_helpers(struct config *config, const char *text, char *why) {
+    return number_in(text, 1, 16, &config->helpers, why);
+}
+
+static bool read_offloads(struct config *config, const char *text, char *why) {
+    return number_in(text, 1, 65536, &config->offloads, why);
+}
+
+static bool read_watches(struct config *config, const char *text, char *why) {
+    return number_in(text, 1, 65536, &config->watches, why);
+}
+
 static bool read_header_timeout(struct config *config, const char *text, char *why) {
     return duration(text, &config->header_timeout_ns, why);
 }
@@ -184,6 +196,9 @@ static const struct flag flags[] = {
     { "body-buffers", "N", "8", NULL, read_body_buffers, "bodies over 16K at a time, per worker; more get 503" },
     { "pipeline", "N", "64", NULL, read_pipeline, "unfinished requests of one connection before reading stops" },
     { "output-bytes", "SIZE", "256K", NULL, read_output_bytes, "unsent bytes of one connection before reading stops" },
+    { "helpers", "N", "2", NULL, read_helpers, "threads for work that blocks, of the process" },
+    { "offloads", "N", "64", NULL, read_offloads, "jobs for them at a time, per worker; more get 503" },
+    { "watches", "N", "1024", NULL, read_watches, "descriptors that handlers wait for at a time, per worker; more get 503" },
     { "header-timeout", "TIME", "10s", NULL, read_header_timeout, "from the first byte of a head to its last" },
     { "body-timeout", "TIME", "10s", NULL, read_body_timeout, "from one piece of a body to the next" },
     { "write-timeout", "TIME", "10s", NULL, read_write_timeout, "for one send to be taken by the client" },

@@ -40,6 +40,9 @@ struct config {
     struct ring_tuning tuning;
     struct http_limits limits;
     uint32_t body_buffers; /* per worker */
+    uint32_t helpers;      /* threads of the process */
+    uint32_t offloads;     /* per worker: jobs under way */
+    uint32_t watches;      /* per worker: watched descriptors and periodic timers */
     uint64_t output_bytes; /* per connection: above it nothing more is read from it */
     uint64_t header_timeout_ns, body_timeout_ns, write_timeout_ns, idle_timeout_ns, drain_timeout_ns;
     enum log_level log_level;

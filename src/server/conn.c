@@ -264,16 +264,27 @@ static void feed(struct conn_state *conn, struct span input) {
     }
 }
 
+/* The client has ended its half: handlers that want to know are told. RFC 9112 §9.6 */
+static void note_end(struct conn_state *conn) {
+    conn->peer_ended = true;
+    for (struct http_exchange *x = conn->http.first; x != NULL; x = x->next) {
+        if (!x->finished && x->parked) {
+            exchange_notice(exchange_of(x));
+        }
+    }
+}
+
 void conn_received(struct conn_state *conn, const struct ring_event *event) {
     rm_assert(conn->phase != CONN_CLOSING);
     rm_assert(!conn->peer_ended);
     if (event->result < 0) {
         counter_add(&conn->worker->figures.dead, 1);
-        conn->peer_ended = true;
         end(conn, false);
         return;
     }
-    conn->peer_ended = event->result == 0;
+    if (event->result == 0) {
+        note_end(conn);
+    }
     if (conn->phase == CONN_OPEN) {
         rm_assert(!conn->full || conn->peer_ended); /* nothing was asked for */
         if (!conn->peer_ended) {

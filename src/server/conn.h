@@ -13,15 +13,11 @@
 #include "http/http.h"
 #include "ring/ring.h"
 #include "server/list.h"
+#include "server/owner.h"
 #include "server/stream.h"
 #include "server/timers.h"
 
 struct worker;
-
-/* What a ring_id belongs to: the `user` of its events points at one of these, the first member of its owner. */
-struct owner {
-    enum owner_kind { OWNER_LISTENER, OWNER_CONN } kind;
-};
 
 enum conn_phase { CONN_OPEN, CONN_FLUSH, CONN_LINGER, CONN_CLOSING };
 

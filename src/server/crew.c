@@ -34,18 +34,18 @@ static void note_failure(struct crew *crew, int code, const char *why) {
     }
 }
 
-/* Reports how opening went and waits for the word. */
-static enum crew_word report(struct crew *crew, int code, const char *why) {
+/* Reports how a step went and waits for the word behind `heard`. */
+static enum crew_word report(struct crew *crew, enum crew_word heard, int code, const char *why) {
     pthread_mutex_lock(&crew->lock);
     rm_assert(crew->answered < crew->server->config->workers);
     crew->answered++;
-    if (code == EXIT_FINE) {
-        crew->opened++;
-    } else {
+    if (code != EXIT_FINE) {
         note_failure(crew, code, why);
+    } else if (heard == CREW_WAIT) {
+        crew->opened++;
     }
     pthread_cond_broadcast(&crew->changed);
-    while (crew->word == CREW_WAIT) {
+    while (crew->word == heard) {
         pthread_cond_wait(&crew->changed, &crew->lock);
     }
     enum crew_word word = crew->word;
@@ -88,9 +88,13 @@ static void *run(void *arg) {
     char why[CONFIG_WHY_BYTES] = "";
     pin(member);
     int code = worker_open(member->worker, crew->server, member->index, why);
-    enum crew_word word = report(crew, code, why);
+    enum crew_word word = report(crew, CREW_WAIT, code, why);
     if (code != EXIT_FINE) {
         return NULL;
+    }
+    if (word == CREW_LISTEN) {
+        code = worker_listen(member->worker, why);
+        word = report(crew, CREW_LISTEN, code, why);
     }
     int end = word == CREW_GO ? serve(member->worker, why) : EXIT_FINE;
     wait_for_all(crew, end, why);
@@ -135,11 +139,22 @@ static int start_thread(struct crew *crew, uint32_t i) {
     return EXIT_FINE;
 }
 
-static void wait_for_answers(struct crew *crew) {
+/* All have answered, and there has been no failure. */
+static bool all_fine(struct crew *crew) {
     pthread_mutex_lock(&crew->lock);
     while (crew->answered < crew->started) {
         pthread_cond_wait(&crew->changed, &crew->lock);
     }
+    bool fine = crew->code == EXIT_FINE;
+    pthread_mutex_unlock(&crew->lock);
+    return fine;
+}
+
+static void say(struct crew *crew, enum crew_word word) {
+    pthread_mutex_lock(&crew->lock);
+    crew->word = word;
+    crew->answered = 0;
+    pthread_cond_broadcast(&crew->changed);
     pthread_mutex_unlock(&crew->lock);
 }
 
@@ -156,15 +171,11 @@ int crew_start(struct crew *crew, struct server *server) {
     for (uint32_t i = 0; i < server->config->workers && code == EXIT_FINE; i++) {
         code = start_thread(crew, i);
     }
-    wait_for_answers(crew);
+    if (all_fine(crew) && code == EXIT_FINE) {
+        say(crew, CREW_LISTEN);
+        (void)all_fine(crew); /* crew->code has it */
+    }
     return crew->code = code != EXIT_FINE ? code : crew->code;
-}
-
-static void say(struct crew *crew, enum crew_word word) {
-    pthread_mutex_lock(&crew->lock);
-    crew->word = word;
-    pthread_cond_broadcast(&crew->changed);
-    pthread_mutex_unlock(&crew->lock);
 }
 
 void crew_go(struct crew *crew) {

@@ -1,6 +1,6 @@
 /* The worker threads of a process: pinned, opened, let go together, brought home together.
  *
- *     crew_start: every worker opens what it owns in its own thread, and waits
+ *     crew_start: every worker opens what it owns in its own thread; when all could, all listen, and wait
  *     crew_go:    all serve; or, when one could not open, crew_stop ends them all
  *     crew_event: a descriptor that becomes readable when a worker has ended
  *     crew_join:  all release what they own, after the last one has ended: /stats looks at all of them
@@ -13,7 +13,7 @@
 
 #include "server/server.h"
 
-enum crew_word { CREW_WAIT, CREW_GO, CREW_STOP };
+enum crew_word { CREW_WAIT, CREW_LISTEN, CREW_GO, CREW_STOP }; /* in this order; STOP may come at any time */
 
 struct crew_member {
     struct crew *crew;
@@ -23,12 +23,12 @@ struct crew_member {
     int cpu; /* to be pinned to; -1: none */
 };
 
-/* Invariant: ended <= opened <= answered <= started. Under `lock` but for what only main touches. */
+/* Invariant: ended <= opened <= started; answered <= started. Under `lock` but for what only main touches. */
 struct crew {
     struct server *server;
     struct crew_member *members;
     uint32_t started;  /* threads; main's */
-    uint32_t answered; /* opened, or failed to */
+    uint32_t answered; /* opened, or failed to; then anew: listen, or failed to */
     uint32_t opened;
     uint32_t ended;
     enum crew_word word;
@@ -39,8 +39,8 @@ struct crew {
     pthread_cond_t changed;
 };
 
-/* Starts the threads and waits until every one has opened its worker or failed. EXIT_FINE, or the exit code of the
- * first failure (crew->why). crew_join must follow in both cases. */
+/* Starts the threads and waits until every one has opened its worker and listens, or has failed. EXIT_FINE, or the exit code
+ * of the first failure (crew->why). crew_join must follow in both cases. */
 [[gnu::warn_unused_result]] int crew_start(struct crew *crew, struct server *server);
 
 void crew_go(struct crew *crew);

@@ -2,13 +2,22 @@
 
 #include "mem/assert.h"
 #include "server/log.h"
+#include "server/waits.h"
 #include "server/worker.h"
 
 void exchange_begin(struct rm_exchange *x) {
     x->next = NULL;
+    x->end = NULL;
     x->state = NULL;
     json_begin(&x->json, &x->http);
+    x->waiting = NULL;
     x->waits = 0;
+    x->ready = 0;
+    x->ended = 0;
+    x->told = 0;
+    x->cut = false;
+    x->flushing = false;
+    x->due = false;
     x->shed = false;
     x->running = false;
 }
@@ -32,24 +41,112 @@ void exchange_mistake(struct rm_exchange *x, const char *what) {
         const struct rm_route *route = route_of(x);
         log_line(LOG_ERROR, "%s %s: the handler %s: 500", route->method, route->path, what);
     }
+    x->shed = true;
     http_response_fail(&x->http, 500);
 }
 
-/* Goes on in the place of a handler that has answered, but whose timers are still running. */
+void exchange_shed(struct rm_exchange *x) {
+    x->shed = true;
+    http_response_fail(&x->http, 503);
+}
+
+bool exchange_may_wait(struct rm_exchange *x, const char *what) {
+    if (!x->running) {
+        exchange_mistake(x, what);
+    }
+    return x->running;
+}
+
+/* ------------------------------------------------------------------------------------------------------ ends ---- */
+
+static struct conn_state *conn_of(const struct rm_exchange *x) {
+    return LIST_OWNER(x->http.conn, struct conn_state, http);
+}
+
+unsigned rm_ended(const struct rm_exchange *x) {
+    unsigned ended = x->ended;
+    if (worker_of(x->http.shared)->life == WORKER_DRAINING) {
+        ended |= RM_END_DRAIN;
+    }
+    if (x->http.conn == NULL) {
+        ended |= RM_END_GONE;
+    } else if (conn_of(x)->peer_ended) {
+        ended |= RM_END_HALF;
+    }
+    return ended;
+}
+
+bool rm_gone(const struct rm_exchange *x) {
+    return x->http.conn == NULL;
+}
+
+void rm_on_end(struct rm_exchange *x, rm_handler_fn *end) {
+    x->end = end;
+}
+
+static bool is_parked(const struct rm_exchange *x) {
+    return (x->waits > 0 || x->cut) && !x->running;
+}
+
+void exchange_due(struct rm_exchange *x) {
+    if (x->running || x->due) { /* running: it will find out when it parks */
+        return;
+    }
+    x->due = true;
+    list_remove(&x->parked);
+    list_append(&worker_of(x->http.shared)->due, &x->parked);
+}
+
+/* `reasons`: all that there are. */
+static void notice(struct rm_exchange *x, unsigned reasons) {
+    if (x->end == NULL || !is_parked(x) || (reasons & ~(unsigned)x->told) == 0) {
+        return;
+    }
+    x->told |= (uint8_t)reasons;
+    if (x->cut) {
+        return; /* and it has not run yet */
+    }
+    x->cut = true;
+    waits_cancel(x);
+    if (x->waits == 0) {
+        exchange_due(x);
+    }
+}
+
+void exchange_notice(struct rm_exchange *x) {
+    notice(x, rm_ended(x));
+}
+
+void exchange_lost(struct http_exchange *http) {
+    struct rm_exchange *x = exchange_of(http);
+    x->ended = (uint8_t)(rm_ended(x) & RM_END_HALF) | RM_END_GONE;
+    notice(x, rm_ended(x));
+    if (x->flushing) {
+        exchange_due(x);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------- run ---- */
+
+/* Goes on in the place of a handler that has answered, but whose waits are not over. */
 static enum rm_step do_nothing(struct rm_exchange *x) {
     (void)x;
     return RM_DONE;
 }
 
-static void park(struct rm_exchange *x, enum rm_step step) {
+[[gnu::noinline]] static void park(struct rm_exchange *x, enum rm_step step) {
+    struct worker *worker = worker_of(x->http.shared);
     if (step == RM_PARK && x->next == NULL) {
         exchange_mistake(x, "parked without rm_then");
     }
-    if (step == RM_DONE || x->next == NULL) {
+    if (step == RM_DONE || x->shed) {
         x->next = do_nothing;
+        x->end = NULL;
     }
-    counter_add(&worker_of(x->http.shared)->figures.parked, 1);
+    counter_add(&worker->figures.parked, 1);
     http_exchange_park(&x->http);
+    list_append(&worker->parked, &x->parked);
+    exchange_notice(x);
 }
 
 void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
@@ -58,6 +155,9 @@ void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
     x->running = true;
     enum rm_step step = handler(x);
     x->running = false;
+    if (x->waits > 0 && x->shed) { /* it does not go on: only what can't be called back is waited for */
+        waits_cancel(x);
+    }
     if (x->waits > 0) {
         park(x, step);
         return;
@@ -67,29 +167,51 @@ void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
     }
     if (x->json.depth > 0 && !x->http.failed) {
         exchange_mistake(x, "left a JSON object or array open");
-    } else if (x->http.failed && x->http.status == 500) {
+    } else if (x->http.failed && x->http.status == 500 && !x->shed) {
         exchange_mistake(x, "built a response that cannot be sent");
     }
     http_exchange_finish(&x->http);
 }
 
-void exchange_waited(struct wait *wait) {
-    struct rm_exchange *x = wait->x;
-    rm_assert(!timer_armed(&wait->timer));
-    rm_assert(!x->running);
-    struct worker *worker = worker_of(x->http.shared);
-    pool_give(&worker->pools[PLAN_WAITS], wait);
-    rm_assert(x->waits > 0);
-    if (--x->waits > 0) {
-        return;
+static void go_on(struct rm_exchange *x) {
+    rm_assert(x->waits == 0);
+    rm_assert(x->waiting == NULL);
+    rm_assert(!x->due);
+    rm_handler_fn *handler = x->cut ? x->end : x->next;
+    rm_assert(handler != NULL); /* park() has seen to that */
+    if (x->cut) {
+        x->cut = false;
+        x->ready = 0;
     }
-    counter_add(&worker->figures.resumed, 1);
-    struct http_conn *http = x->http.conn;
-    rm_handler_fn *next = x->next;
-    rm_assert(next != NULL); /* park() has seen to that */
     x->next = NULL;
-    exchange_run(x, next);
+    list_remove(&x->parked);
+    counter_add(&worker_of(x->http.shared)->figures.resumed, 1);
+    struct http_conn *http = x->http.conn;
+    exchange_run(x, handler);
     if (http != NULL) {
         conn_resumed(LIST_OWNER(http, struct conn_state, http));
+    }
+}
+
+void exchange_waited(struct rm_exchange *x) {
+    rm_assert(!x->running);
+    if (x->waits == 0) {
+        go_on(x);
+    }
+}
+
+void exchanges_run_due(struct worker *worker) {
+    struct link now;
+    list_move(&now, &worker->due);
+    while (!list_empty(&now)) {
+        struct rm_exchange *x = LIST_OWNER(now.next, struct rm_exchange, parked);
+        list_remove(&x->parked);
+        list_append(&worker->parked, &x->parked);
+        x->due = false;
+        if (x->flushing) {
+            x->flushing = false;
+            x->waits--;
+        }
+        exchange_waited(x);
     }
 }

@@ -20,7 +20,7 @@
 #include "server/sockets.h"
 #include "server/worker.h"
 
-enum { HELPER_THREADS = 2, SAME_SIGNAL_MS = 100 };
+enum { SAME_SIGNAL_MS = 100 };
 
 static int fail(const struct rm_app *app, int code, const char *why) {
     log_line(LOG_ERROR, "%s: %s", app->name, why);
@@ -152,6 +152,9 @@ static int serve(struct server *server, int signals) {
     if (code == EXIT_FINE) {
         say_start(server);
         crew_go(&crew);
+        if (server->app->ready != NULL) {
+            server->app->ready();
+        }
         int signal_number = 0;
         while (signal_number == 0 && crew_serving(&crew) == server->config->workers) {
             signal_number = wait_for_news(signals, &crew);
@@ -179,7 +182,7 @@ static int run(const struct config *config, const struct rm_app *app) {
         return fail(app, code, why);
     }
     int signals = open_signals();
-    server.ring.helpers = ring_helpers_start(HELPER_THREADS);
+    server.ring.helpers = ring_helpers_start(config->helpers);
     if (signals < 0 || server.ring.helpers == NULL) {
         server_release(&server);
         return fail(app, EXIT_INTERNAL, "cannot start the helper threads");

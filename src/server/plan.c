@@ -4,6 +4,9 @@
 #include "mem/chain.h"
 #include "server/conn.h"
 #include "server/exchange.h"
+#include "server/timers.h"
+#include "server/waits.h"
+#include "server/watches.h"
 
 enum {
     CONNS_PER_RESERVE = 50, /* 2 % */
@@ -26,14 +29,18 @@ static void make_rows(struct plan *plan, const struct config *config, uint32_t c
     rows[PLAN_CONNS] = row("connections", "a client, from accept to close", sizeof(struct conn_state), conns);
     rows[PLAN_EXCHANGES] = row("exchanges", "a request, from its head to its answer; with its workspace",
                                plan->exchange_bytes + plan->workspace_bytes, exchanges);
-    rows[PLAN_WAITS] = row("waits", "a timer that a parked request waits for", sizeof(struct wait), waits);
+    rows[PLAN_WAITS] = row("waits", "a timer or a descriptor that a parked request waits for", sizeof(struct wait), waits);
+    rows[PLAN_WATCHES] = row("watches", "a watched descriptor, a periodic timer", sizeof(union watch_item), config->watches);
+    rows[PLAN_OFFLOADS] = row("offloads", "a job for a helper thread", sizeof(struct offload), config->offloads);
     rows[PLAN_BLOCKS] = row("blocks", "output, from its writing to its send", BLOCK_BYTES,
                             conns * BLOCKS_PER_CONN + BLOCKS_SHARED);
     rows[PLAN_SEGMENTS] = row("segments", "a send of several blocks", sizeof(struct iovec) * RING_SEGMENTS_MAX,
                               SEGMENTS_COUNT);
     rows[PLAN_CARRIES] = row("carries", "a connection with half a head", http_carry_bytes(&config->limits), conns);
     rows[PLAN_BODIES] = row("bodies", "a buffered body over 16K", (size_t)config->limits.body_bytes, bodies);
-    rows[PLAN_TIMERS] = row("timers", "a deadline", sizeof(struct timer_entry), conns + waits + 1);
+    rows[PLAN_TIMERS] = row("timers", "a deadline", sizeof(struct timer_entry), conns + waits + config->watches + 1);
+    rows[PLAN_WATCH_TABLE] = row("watch table", "descriptors by number", sizeof(struct rm_watch *),
+                                 watch_table_buckets(config->watches));
 }
 
 void plan_make(struct plan *plan, const struct config *config) {
@@ -45,7 +52,7 @@ void plan_make(struct plan *plan, const struct config *config) {
     plan->exchange_bytes = (uint32_t)slab_round(sizeof(struct rm_exchange));
     plan->workspace_bytes = http_workspace_bytes(&config->limits);
     make_rows(plan, config, served + plan->reserve);
-    plan->sockets_max = plan->rows[PLAN_CONNS].count + config->listen_count;
+    plan->sockets_max = plan->rows[PLAN_CONNS].count + config->listen_count + config->watches;
     for (unsigned i = 0; i < PLAN_PARTS_COUNT; i++) {
         plan->slab_bytes += slab_round(plan_row_bytes(plan, (enum plan_part)i));
     }
@@ -56,18 +63,20 @@ void plan_make(struct plan *plan, const struct config *config) {
 size_t plan_row_bytes(const struct plan *plan, enum plan_part part) {
     rm_assert(part < PLAN_PARTS_COUNT);
     const struct plan_row *r = &plan->rows[part];
-    return part < PLAN_POOLS_COUNT ? pool_bytes(r->item_bytes, r->count) : timers_bytes(r->count);
+    return part < PLAN_POOLS_COUNT ? pool_bytes(r->item_bytes, r->count) : r->item_bytes * r->count;
 }
 
-void *plan_carve(const struct plan *plan, struct slab *slab, struct pool pools[static PLAN_POOLS_COUNT]) {
+void plan_carve(const struct plan *plan, struct slab *slab, struct pool pools[static PLAN_POOLS_COUNT],
+                void *arrays[static PLAN_ARRAYS_COUNT]) {
     for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
         const struct plan_row *r = &plan->rows[i];
         pool_init(&pools[i], r->name, slab_take(slab, plan_row_bytes(plan, (enum plan_part)i)), r->item_bytes,
                   r->count);
     }
-    void *timers = slab_take(slab, plan_row_bytes(plan, PLAN_TIMERS));
+    for (unsigned i = PLAN_POOLS_COUNT; i < PLAN_PARTS_COUNT; i++) {
+        arrays[i - PLAN_POOLS_COUNT] = slab_take(slab, plan_row_bytes(plan, (enum plan_part)i));
+    }
     rm_assert(slab->used == plan->slab_bytes); /* nothing is left and nothing was forgotten */
-    return timers;
 }
 
 static double mib(size_t bytes) {

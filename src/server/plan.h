@@ -15,13 +15,17 @@ enum plan_part {
     PLAN_CONNS,
     PLAN_EXCHANGES,
     PLAN_WAITS,
+    PLAN_WATCHES,
+    PLAN_OFFLOADS,
     PLAN_BLOCKS,
     PLAN_SEGMENTS,
     PLAN_CARRIES,
     PLAN_BODIES,
     PLAN_POOLS_COUNT,
-    PLAN_TIMERS = PLAN_POOLS_COUNT, /* an array, no pool */
+    PLAN_TIMERS = PLAN_POOLS_COUNT, /* from here on arrays, no pools */
+    PLAN_WATCH_TABLE,
     PLAN_PARTS_COUNT,
+    PLAN_ARRAYS_COUNT = PLAN_PARTS_COUNT - PLAN_POOLS_COUNT,
 };
 
 struct plan_row {
@@ -37,7 +41,7 @@ struct plan {
     uint32_t reserve;        /* of PLAN_CONNS: kept to answer 503 */
     uint32_t exchange_bytes; /* where the workspace starts in an item of PLAN_EXCHANGES */
     uint32_t workspace_bytes;
-    uint32_t sockets_max; /* of the ring: connections and listeners */
+    uint32_t sockets_max; /* of the ring: connections, listeners and watches */
     size_t slab_bytes;
     size_t ring_bytes; /* what ring_open maps */
 };
@@ -49,8 +53,9 @@ void plan_make(struct plan *plan, const struct config *config);
 /* Bytes of a row as they are carved. */
 size_t plan_row_bytes(const struct plan *plan, enum plan_part part);
 
-/* Carves the pools out of a fresh slab of plan->slab_bytes; returns the memory of the timers. */
-void *plan_carve(const struct plan *plan, struct slab *slab, struct pool pools[static PLAN_POOLS_COUNT]);
+/* Carves the pools and the arrays, arrays[part - PLAN_POOLS_COUNT], out of a fresh slab of plan->slab_bytes. */
+void plan_carve(const struct plan *plan, struct slab *slab, struct pool pools[static PLAN_POOLS_COUNT],
+                void *arrays[static PLAN_ARRAYS_COUNT]);
 
 void plan_print(const struct plan *plan, FILE *out);
 

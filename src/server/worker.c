@@ -5,6 +5,7 @@
 
 #include "mem/assert.h"
 #include "server/exchange.h"
+#include "server/waits.h"
 
 enum { IN_THE_PAST_NS = 1 }; /* a deadline with which ring_wait does not sleep */
 
@@ -43,7 +44,7 @@ static int open_listener(struct worker *worker, uint32_t i, char *why) {
     return EXIT_FINE;
 }
 
-static int open_listeners(struct worker *worker, char *why) {
+int worker_listen(struct worker *worker, char *why) {
     for (uint32_t i = 0; i < worker->server->config->listen_count; i++) {
         int code = open_listener(worker, i, why);
         if (code != EXIT_FINE) {
@@ -63,6 +64,7 @@ static void init_http(struct worker *worker) {
         .carries = &worker->pools[PLAN_CARRIES],
         .blocks = &worker->pools[PLAN_BLOCKS],
         .bodies = &worker->pools[PLAN_BODIES],
+        .lost = exchange_lost,
     };
 }
 
@@ -73,9 +75,11 @@ static int open_slab(struct worker *worker, char *why) {
                  plan->slab_bytes);
         return EXIT_CONFIG;
     }
-    void *timers = plan_carve(plan, &worker->slab, worker->pools);
+    void *arrays[PLAN_ARRAYS_COUNT];
+    plan_carve(plan, &worker->slab, worker->pools, arrays);
     slab_seal(&worker->slab);
-    timers_init(&worker->timers, timers, plan->rows[PLAN_TIMERS].count);
+    timers_init(&worker->timers, arrays[0], plan->rows[PLAN_TIMERS].count);
+    worker->watches = (struct watch_table){ arrays[PLAN_WATCH_TABLE - PLAN_TIMERS], plan->rows[PLAN_WATCH_TABLE].count };
     return EXIT_FINE;
 }
 
@@ -87,12 +91,24 @@ static void keep_date(struct worker *worker) {
     }
 }
 
+static int start_application(struct worker *worker, char *why) {
+    const struct rm_app *app = worker->server->app;
+    int code = app->worker_start == NULL ? EXIT_FINE : app->worker_start(worker_wrap(worker));
+    worker->started = code == EXIT_FINE;
+    if (code != EXIT_FINE) {
+        snprintf(why, CONFIG_WHY_BYTES, "worker_start of worker %u returned %d", worker->index, code);
+    }
+    return code;
+}
+
 int worker_open(struct worker *worker, struct server *server, uint32_t index, char *why) {
     rm_assert((uintptr_t)worker % WORKER_ALIGN == 0);
     rm_assert(index < server->config->workers);
     *worker = (struct worker){ .server = server, .index = index, .accepting = true, .life = WORKER_SERVING };
     list_init(&worker->open);
     list_init(&worker->again);
+    list_init(&worker->due);
+    list_init(&worker->parked);
     int code = open_slab(worker, why);
     if (code == EXIT_FINE) {
         code = open_ring(worker, why);
@@ -101,7 +117,8 @@ int worker_open(struct worker *worker, struct server *server, uint32_t index, ch
         streams_init(&worker->streams, worker->ring, &worker->pools[PLAN_SEGMENTS], &worker->pools[PLAN_BLOCKS]);
         init_http(worker);
         worker->drain_timer.kind = TIMER_DRAIN;
-        code = open_listeners(worker, why);
+        worker->now_ns = ring_now(worker->ring);
+        code = start_application(worker, why);
     }
     if (code != EXIT_FINE) {
         worker_release(worker);
@@ -109,11 +126,35 @@ int worker_open(struct worker *worker, struct server *server, uint32_t index, ch
     return code;
 }
 
+static void drop_responses(const struct link *exchanges) {
+    for (struct link *link = exchanges->next; link != exchanges; link = link->next) {
+        chain_reset(&LIST_OWNER(link, struct rm_exchange, parked)->http.own);
+    }
+}
+
+/* Responses that were not sent give back what they were lent. */
+static void drop_output(struct worker *worker) {
+    for (struct link *link = worker->open.next; link != &worker->open; link = link->next) {
+        struct conn_state *conn = LIST_OWNER(link, struct conn_state, open);
+        chain_reset(&conn->stream.out);
+        chain_reset(&conn->stream.flight);
+        http_conn_release(&conn->http); /* parked exchanges live on */
+    }
+    drop_responses(&worker->due);
+    drop_responses(&worker->parked);
+}
+
 void worker_release(struct worker *worker) {
     if (worker->ring != NULL) {
         ring_release(worker->ring);
         worker->ring = NULL;
+        worker->http.lost = NULL; /* nobody goes on any more */
+        drop_output(worker);
     }
+    if (worker->started && worker->server->app->worker_stop != NULL) {
+        worker->server->app->worker_stop(worker_wrap(worker));
+    }
+    worker->started = false;
     if (worker->slab.base != NULL) {
         slab_release(&worker->slab);
         worker->slab.base = NULL;
@@ -134,6 +175,14 @@ void worker_pace_accept(struct worker *worker) {
     }
 }
 
+/* Exchanges that want to know that the worker drains; what is due already is on the other list. */
+static void tell_drain(struct link *exchanges) {
+    for (struct link *link = exchanges->next, *next; link != exchanges; link = next) {
+        next = link->next;
+        exchange_notice(LIST_OWNER(link, struct rm_exchange, parked));
+    }
+}
+
 static void start_drain(struct worker *worker) {
     if (worker->life != WORKER_SERVING || !server_draining(worker->server)) {
         return;
@@ -148,6 +197,8 @@ static void start_drain(struct worker *worker) {
         next = link->next;
         conn_drain(LIST_OWNER(link, struct conn_state, open));
     }
+    tell_drain(&worker->due);
+    tell_drain(&worker->parked);
     timers_set(&worker->timers, &worker->drain_timer, worker->now_ns + worker->server->config->drain_timeout_ns);
 }
 
@@ -172,6 +223,18 @@ static struct conn_state *conn_of(const struct ring_event *event) {
     return (struct conn_state *)(void *)owner;
 }
 
+static struct rm_watch *watch_of(const struct ring_event *event) {
+    struct owner *owner = event->user;
+    rm_assert(owner->kind == OWNER_WATCH);
+    return (struct rm_watch *)(void *)owner;
+}
+
+static void take_finished(const struct ring_event *event) {
+    struct owner *owner = event->job->user;
+    rm_assert(owner->kind == OWNER_OFFLOAD);
+    wait_job_finished((struct offload *)(void *)owner);
+}
+
 static void take_closed(const struct ring_event *event) {
     struct owner *owner = event->user;
     if (owner == NULL) {
@@ -183,6 +246,8 @@ static void take_closed(const struct ring_event *event) {
         ((struct listener *)(void *)owner)->open = false;
         break;
     case OWNER_CONN: conn_closed((struct conn_state *)(void *)owner); break;
+    case OWNER_WATCH: watch_closed((struct rm_watch *)(void *)owner); break;
+    case OWNER_OFFLOAD: rm_assert(owner->kind != OWNER_OFFLOAD); break; /* no socket, nothing to close */
     }
 }
 
@@ -194,9 +259,9 @@ static void take_event(struct worker *worker, const struct ring_event *event) {
     case RING_CLOSED: take_closed(event); break;
     case RING_WOKEN: start_drain(worker); break;
     case RING_TICK: break; /* run_timers looks at the clock */
-    case RING_CONNECTED:
-    case RING_READY:
-    case RING_FINISHED: rm_assert(event->type == RING_TICK); break; /* nobody asks for these yet */
+    case RING_READY: watch_ready(watch_of(event), (uint32_t)event->result); break;
+    case RING_FINISHED: take_finished(event); break;
+    case RING_CONNECTED: rm_assert(event->type != RING_CONNECTED); break; /* nobody asks for this yet */
     }
 }
 
@@ -204,7 +269,8 @@ static void run_timers(struct worker *worker) {
     for (struct timer *timer; (timer = timers_due(&worker->timers, worker->now_ns)) != NULL;) {
         switch ((enum timer_kind)timer->kind) {
         case TIMER_CONN: conn_timer(LIST_OWNER(timer, struct conn_state, timer)); break;
-        case TIMER_WAIT: exchange_waited(LIST_OWNER(timer, struct wait, timer)); break;
+        case TIMER_WAIT: wait_timer_due(LIST_OWNER(timer, struct wait, timer)); break;
+        case TIMER_EVERY: watch_tick(LIST_OWNER(timer, struct rm_timer, timer)); break;
         case TIMER_DRAIN: worker->drain_over = true; break;
         }
     }
@@ -218,7 +284,7 @@ static void run_again(struct link *left) {
 }
 
 int32_t worker_turn(struct worker *worker) {
-    bool more = !list_empty(&worker->again);
+    bool more = !list_empty(&worker->again) || !list_empty(&worker->due);
     int32_t result = ring_wait(worker->ring, more ? IN_THE_PAST_NS : timers_next(&worker->timers));
     if (result < 0) {
         return result;
@@ -238,6 +304,9 @@ int32_t worker_turn(struct worker *worker) {
     }
     run_again(&left);
     run_timers(worker);
+    if (!list_empty(&worker->due)) {
+        exchanges_run_due(worker);
+    }
     worker_publish(worker); /* before the answers leave: who has one finds it counted */
     streams_flush(&worker->streams);
     return 0;

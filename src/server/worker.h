@@ -2,7 +2,7 @@
  * shared, and no two workers share a cache line. The same code runs on any backend: a thread of a server, the
  * simulator, a bench.
  *
- *     worker_open(); while (worker_turn() == 0 && !worker_done()) {}; worker_release();
+ *     worker_open(); worker_listen(); while (worker_turn() == 0 && !worker_done()) {}; worker_release();
  *
  * Depends on: all of src/server but main and crew. One thread; worker_drain and worker_wake from any. */
 #ifndef RM_SERVER_WORKER_H
@@ -16,6 +16,7 @@
 #include "server/server.h"
 #include "server/stream.h"
 #include "server/timers.h"
+#include "server/watches.h"
 
 enum { WORKER_ALIGN = 128 }; /* two cache lines: processors fetch neighbours in pairs */
 
@@ -58,9 +59,12 @@ struct worker {
     struct streams streams;
     struct timers timers;
     struct http_shared http;
-    struct link open;  /* connections: struct conn_state.open */
-    struct link again; /* those with requests left over from this turn: struct conn_state.again */
-    uint32_t turn;     /* counts worker_turn */
+    struct link open;   /* connections: struct conn_state.open */
+    struct link again;  /* those with requests left over from this turn: struct conn_state.again */
+    struct link due;    /* exchanges that are run at the end of this turn: struct rm_exchange.parked */
+    struct link parked; /* those that wait, likewise */
+    uint32_t turn;      /* counts worker_turn */
+    struct watch_table watches;
     struct pool pools[PLAN_POOLS_COUNT];
     int64_t date_seconds; /* of http.date */
     bool accepting;       /* false: ring_accept(off) until slots return */
@@ -73,8 +77,10 @@ struct worker {
     int64_t started_seconds; /* ring_wall_seconds of its first turn */
     uint32_t listener_count;
     struct listener listeners[CONFIG_LISTEN_MAX];
+    void *state; /* the application's */
     struct timer drain_timer;
     bool drain_over;     /* the drain's time is up */
+    bool started;        /* the application's worker_start was called and is fine, or there is none */
     uint64_t mistake_ns; /* when a mistake of the application was logged last */
     struct slab slab;
     struct ring_report report;
@@ -82,9 +88,13 @@ struct worker {
 
 _Static_assert(sizeof(struct worker) % WORKER_ALIGN == 0, "no two workers share a cache line");
 
-/* Maps the slab, opens the ring for the calling thread, listens. EXIT_FINE, or an exit code with `why`
- * (CONFIG_WHY_BYTES); then nothing is left open. */
+/* Maps the slab, opens the ring for the calling thread, and calls the application's worker_start. EXIT_FINE, or an exit code
+ * with `why` (CONFIG_WHY_BYTES); then nothing is left open. */
 [[gnu::warn_unused_result]] int worker_open(struct worker *worker, struct server *server, uint32_t index, char *why);
+
+/* Listens on every address: from now on clients can connect; they are accepted in turns. EXIT_FINE, or an exit code with
+ * `why`; worker_release must follow in any case. */
+[[gnu::warn_unused_result]] int worker_listen(struct worker *worker, char *why);
 
 /* One turn: waits, handles all events, runs timers, sends. 0, or what ring_wait says when the ring is broken. */
 [[gnu::warn_unused_result]] int32_t worker_turn(struct worker *worker);
@@ -92,7 +102,8 @@ _Static_assert(sizeof(struct worker) % WORKER_ALIGN == 0, "no two workers share 
 /* After server_drain: all connections and listeners are closed, or the drain's time is up. */
 bool worker_done(const struct worker *worker);
 
-/* Closes what is open, and releases ring and slab. No other thread may look at the worker any more. */
+/* Closes what is open, waits for offloaded jobs, gives back what responses were lent, calls the application's worker_stop when
+ * its worker_start was fine, and releases the slab. No other thread may look at the worker any more. */
 void worker_release(struct worker *worker);
 
 /* Accepts no more, or again, by the free slots. */
@@ -100,6 +111,15 @@ void worker_pace_accept(struct worker *worker);
 
 /* Brings the copied figures up to date. */
 void worker_publish(struct worker *worker);
+
+/* A worker as the application knows it. */
+static inline struct rm_worker *worker_wrap(struct worker *worker) {
+    return (struct rm_worker *)(void *)worker;
+}
+
+static inline struct worker *worker_unwrap(const struct rm_worker *worker) {
+    return (struct worker *)(uintptr_t)worker;
+}
 
 /* The worker of an exchange. */
 static inline struct worker *worker_of(const struct http_shared *shared) {
