@@ -229,6 +229,43 @@ def case_all_workers_serve(program):
             expect(stats["total"]["connections"]["now"] >= 1, stats["total"]["connections"])
 
 
+def ask_pipeline(sock):
+    sock.sendall(b"GET /pipeline HTTP/1.1\r\nHost: a\r\n\r\n")
+    return arena.read_response(sock)
+
+
+def served_again(server, seconds=5):
+    """A new connection is served, within a moment: a close has to be noticed first."""
+    until = time.monotonic() + seconds
+    while True:
+        with server.connect() as sock:
+            if ask_pipeline(sock)[0] == 200:
+                return
+        expect(time.monotonic() < until, "a place is free, but nobody is served")
+        time.sleep(0.05)
+
+
+def case_connection_cap(program):
+    """--max-connections is exact for the process, however the kernel spreads clients over workers."""
+    for name, flags in arena.variants(program):
+        with arena.Arena(program, "--workers", "2", "--max-connections", "10", *flags) as server:
+            socks = [server.connect() for _ in range(10)]
+            for sock in socks:
+                expect(ask_pipeline(sock)[0] == 200, f"{name}: ten are served")
+            for _ in range(6):
+                with server.connect() as extra:
+                    status, head, _ = arena.read_response(extra)
+                    expect(status == 503 and b"Retry-After: 1" in head and b"\r\nDate: " in head, (name, status, head))
+                    expect(b"Connection: close" in head and extra.recv(100) == b"", (name, head))
+            socks.pop().close()
+            served_again(server)
+            socks.append(server.connect())
+            for sock in socks[:9]:
+                expect(ask_pipeline(sock)[0] == 200, f"{name}: those that were there are served on")
+            for sock in socks:
+                sock.close()
+
+
 def case_concurrent(program):
     """Many threads, many requests: nothing lost, nothing mixed up."""
     def client(port, number, failures):

@@ -453,6 +453,30 @@ static void test_shed(void **state) {
     assert_int_equal(rig.worker->figures.refused, 0);
 }
 
+/* The process has as many as it may have, though this worker has slots: another worker has them. */
+static void test_process_is_full(void **state) {
+    (void)state;
+    rig.server.connections = rig.config.max_connections - 1;
+    struct rig_client *last = rig_connect(&rig);
+    rig_send(&rig, last, GET("/ok"));
+    rig_run(&rig, 10);
+    assert_has(last->text, "200 OK");
+    struct rig_client *other = rig_connect(&rig);
+    rig_run(&rig, 1100);
+    assert_has(other->text, "HTTP/1.1 503 Service Unavailable\r\nDate: ");
+    assert_has(other->text, "GMT\r\nConnection: close\r\nRetry-After: 1\r\n");
+    assert_true(other->ended);
+    rig_drop(&rig, last, false); /* who was turned away does not count, though it lingers */
+    rig_run(&rig, 10);
+    other = rig_connect(&rig);
+    rig_send(&rig, other, GET("/ok"));
+    rig_run(&rig, 10);
+    assert_has(other->text, "200 OK");
+    rig_drop(&rig, other, false);
+    rig_run(&rig, 10);
+    assert_int_equal(rig.server.connections, rig.config.max_connections - 1);
+}
+
 static void test_404_and_405_keep_the_connection(void **state) {
     (void)state;
     struct rig_client *client = rig_connect(&rig);
@@ -526,6 +550,7 @@ int main(void) {
         TEST(test_no_timeout_while_busy, open_short_timeouts),
         TEST(test_each_head_has_its_time, open_short_timeouts),
         TEST(test_shed, open_few_slots),
+        TEST(test_process_is_full, open_plain),
         TEST(test_404_and_405_keep_the_connection, open_plain),
         TEST(test_large_body, open_plain),
         TEST(test_idle_costs_nothing, open_plain),

@@ -62,7 +62,7 @@ void config_default(struct config *config);
                                                char why[static CONFIG_WHY_BYTES]);
 
 /* Connections that one worker has slots for: its share of the process's and half as much again, because the kernel
- * spreads connections over listeners by hash. */
+ * spreads connections over listeners by hash. All workers together serve no more than max_connections: server_admit. */
 uint32_t config_connections_per_worker(const struct config *config);
 
 /* --help and --version, on stdout. */

@@ -1,5 +1,7 @@
 #include "server/conn.h"
 
+#include <stdio.h>
+
 #include "mem/assert.h"
 #include "server/exchange.h"
 #include "server/worker.h"
@@ -351,15 +353,23 @@ void conn_drain(struct conn_state *conn) {
 
 /* ------------------------------------------------------------------------------------------ coming and going ---- */
 
-#define BUSY "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+/* RFC 9110 §15.6.4, §10.2.3 */
+static bool say_busy(struct conn_state *conn) {
+    char text[160];
+    int len = snprintf(text, sizeof text, "HTTP/1.1 503 Service Unavailable\r\nDate: %s\r\nConnection: close\r\n"
+                       "Retry-After: 1\r\nContent-Length: 0\r\n\r\n", conn->worker->http.date);
+    rm_assert(len > 0);
+    rm_assert((size_t)len < sizeof text);
+    return chain_append(&conn->stream.out, span_of(text, (size_t)len));
+}
 
-/* One of the last slots: says so and goes. */
+/* One of the last slots, or one connection too many: says so and goes. */
 static void shed(struct conn_state *conn) {
     counter_add(&conn->worker->figures.shed, 1);
     enter(conn, CONN_FLUSH);
     conn->linger = true;
     conn->stream.loud = true;
-    if (!chain_append_foreign(&conn->stream.out, SPAN(BUSY), NULL, NULL)) {
+    if (!say_busy(conn)) {
         end(conn, true);
         return;
     }
@@ -395,7 +405,9 @@ void conn_accepted(struct worker *worker, const struct ring_event *event) {
     conn_init(conn, worker, event->id);
     ring_set_user(worker->ring, event->id, conn);
     worker_pace_accept(worker);
-    if (worker->pools[PLAN_CONNS].free_count < worker->server->plan.reserve) {
+    bool room = worker->pools[PLAN_CONNS].free_count >= worker->server->plan.reserve;
+    conn->admitted = room && server_admit(worker->server);
+    if (!conn->admitted) {
         shed(conn);
     } else if (worker->life == WORKER_DRAINING) {
         end(conn, false);
@@ -410,6 +422,9 @@ void conn_closed(struct conn_state *conn) {
     rm_assert(!timer_armed(&conn->timer));
     struct worker *worker = conn->worker;
     counter_add(&worker->figures.closed, 1);
+    if (conn->admitted) {
+        server_dismiss(worker->server);
+    }
     stream_release(&conn->stream);
     list_remove(&conn->open);
     pool_give(&worker->pools[PLAN_CONNS], conn);

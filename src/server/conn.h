@@ -37,6 +37,7 @@ struct conn_state {
     bool told_end;        /* http knows */
     bool linger;          /* the client may be sending what we don't read */
     bool streaming;       /* the body that is coming is streamed to the application */
+    bool admitted;        /* counted by server_admit */
     bool greedy;          /* it has used up a turn's allowance: it gets its input piece by piece until it has not */
     uint32_t linger_left; /* bytes */
     struct worker *worker;
@@ -52,7 +53,8 @@ struct conn_state {
 
 _Static_assert(sizeof(struct conn_state) <= 384, "an idle connection costs 600 bytes, with its slot in the ring");
 
-/* RING_ACCEPTED. Takes a slot; with few left it answers 503, with none it resets. */
+/* RING_ACCEPTED. Takes a slot; with few left, or when the process has max_connections, it answers 503 and closes; with none
+ * left it resets. */
 void conn_accepted(struct worker *worker, const struct ring_event *event);
 
 void conn_received(struct conn_state *conn, const struct ring_event *event);

@@ -1,4 +1,4 @@
-/* What all workers of a process share: read-only after server_open, but for `draining`.
+/* What all workers of a process share: read-only after server_open, but for `draining` and the count of connections.
  * Depends on: config.h, plan.h, http.h, ring.h. */
 #ifndef RM_SERVER_SERVER_H
 #define RM_SERVER_SERVER_H
@@ -10,6 +10,8 @@
 #include "server/plan.h"
 
 struct worker;
+
+enum { SERVER_ALIGN = 128 }; /* two cache lines: processors fetch neighbours in pairs */
 
 struct server {
     const struct config *config;
@@ -23,6 +25,7 @@ struct server {
     int sockets[CONFIG_LISTEN_MAX];                   /* a listening Unix socket that the workers share, or -1 */
     struct worker *workers;                           /* config->workers of them */
     bool draining;                                    /* set by server_drain, read by workers and handlers */
+    __attribute__((aligned(SERVER_ALIGN))) uint32_t connections; /* that are served: server_admit. Alone on its lines */
 };
 
 /* Compiles the routes and makes the plan; the workers are allocated, not opened. Keeps `config` and `app`.
@@ -35,6 +38,22 @@ void server_release(struct server *server);
 /* From any thread: every worker that is open (`workers_open` of them, from 0) stops accepting and ends when all is
  * answered. */
 void server_drain(struct server *server, uint32_t workers_open);
+
+/* Counts one more connection of the process; false when there are max_connections already. Any worker's thread. */
+static inline bool server_admit(struct server *server) {
+    uint32_t n = __atomic_load_n(&server->connections, __ATOMIC_RELAXED);
+    while (n < server->config->max_connections) {
+        if (__atomic_compare_exchange_n(&server->connections, &n, n + 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One that was admitted has closed. */
+static inline void server_dismiss(struct server *server) {
+    __atomic_fetch_sub(&server->connections, 1, __ATOMIC_RELAXED);
+}
 
 static inline bool server_draining(const struct server *server) {
     return __atomic_load_n(&server->draining, __ATOMIC_ACQUIRE);

@@ -32,7 +32,7 @@ struct worker_figures {
     /* counted as it happens */
     uint64_t accepted;    /* connections */
     uint64_t closed;      /* connections */
-    uint64_t shed;        /* connections that got 503: few slots were left */
+    uint64_t shed;        /* connections that got 503: few slots were left, or the process had max_connections */
     uint64_t refused;     /* connections that were reset: no slot was left */
     uint64_t dead;        /* connections that ended with an error */
     uint64_t timeouts[4]; /* connections by enum http_phase: idle, head, body; [3]: a send that is not taken */
