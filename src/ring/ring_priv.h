@@ -77,7 +77,7 @@ void ring_common_release(struct ring *ring);
 /* Reads both clocks (vDSO: no system call) and folds other threads' counts in. */
 void ring_common_turn(struct ring *ring);
 
-/* Before a sleep: counts what the turn has taken, and brings ring->now_ns up to date for the deadline: one look at the clock. */
+/* Before a sleep: counts what the turn has taken, and brings ring->now_ns up to date for the deadline. */
 void ring_common_pause(struct ring *ring);
 
 /* The eventfd was read: collects what finished. Then ring_common_next yields WOKEN and FINISHED until false. */

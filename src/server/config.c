@@ -164,6 +164,15 @@ static bool read_log_level(struct config *config, const char *text, char *why) {
     return log_level_parse(text, &config->log_level) || WHY("must be error, warn, info or debug");
 }
 
+static bool read_access_log(struct config *config, const char *text, char *why) {
+    config->access_log = strcmp(text, "off") == 0 ? NULL : text;
+    return *text != '\0' || WHY("must be a path, - for standard output, or off");
+}
+
+static bool read_access_format(struct config *config, const char *text, char *why) {
+    return access_format_parse(text, &config->access_format) || WHY("must be common, combined or json");
+}
+
 static bool set_plan(struct config *config, const char *text, char *why) {
     (void)text, (void)why;
     config->action = CONFIG_PLAN;
@@ -205,6 +214,8 @@ static const struct flag flags[] = {
     { "idle-timeout", "TIME", "75s", NULL, read_idle_timeout, "between requests of a connection" },
     { "drain-timeout", "TIME", "10s", NULL, read_drain_timeout, "for requests in flight after TERM or INT" },
     { "log-level", "LEVEL", "info", NULL, read_log_level, "error, warn, info or debug" },
+    { "access-log", "PATH|-|off", "off", NULL, read_access_log, "a line for each answer, to a file or standard output" },
+    { "access-format", "common|combined|json", "combined", NULL, read_access_format, "what its lines look like" },
     { "plan", NULL, NULL, NULL, set_plan, "print the memory plan and exit" },
     { "help", NULL, NULL, NULL, set_help, "print this and exit" },
     { "version", NULL, NULL, NULL, set_version, "print the version and the backends compiled in, and exit" },

@@ -12,6 +12,7 @@
 #include "http/http.h"
 #include "ring/ring.h"
 #include "ringmain.h"
+#include "server/access.h"
 #include "server/log.h"
 
 /* Exit codes: sysexits.h has the last three. */
@@ -46,6 +47,8 @@ struct config {
     uint64_t output_bytes; /* per connection: above it nothing more is read from it */
     uint64_t header_timeout_ns, body_timeout_ns, write_timeout_ns, idle_timeout_ns, drain_timeout_ns;
     enum log_level log_level;
+    const char *access_log; /* a path, "-" for standard output, or NULL: none */
+    enum access_format access_format;
 };
 
 /* All defaults; workers and max_connections are left to config_resolve. */

@@ -9,6 +9,7 @@ void exchange_begin(struct rm_exchange *x) {
     x->next = NULL;
     x->end = NULL;
     x->state = NULL;
+    x->client = NULL;
     json_begin(&x->json, &x->http);
     x->waiting = NULL;
     x->waits = 0;
@@ -144,6 +145,7 @@ static enum rm_step do_nothing(struct rm_exchange *x) {
         x->end = NULL;
     }
     counter_add(&worker->figures.parked, 1);
+    observe_park(worker, x);
     http_exchange_park(&x->http);
     list_append(&worker->parked, &x->parked);
     exchange_notice(x);

@@ -24,6 +24,7 @@ struct rm_exchange {
     rm_handler_fn *next;       /* set by rm_then, cleared when it runs */
     rm_handler_fn *end;        /* set by rm_on_end */
     void *state;               /* the application's */
+    const struct observe_client *client; /* who asked, kept by observe_park; in the workspace */
     struct json_writer json;   /* on the response, from rm_begin on */
     struct wait *waiting;      /* what was started and has not completed, but a flush */
     struct link parked;        /* on worker->parked or worker->due while it waits; else nowhere, and not to be read */

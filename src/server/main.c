@@ -16,6 +16,7 @@
 #include "server/crew.h"
 #include "server/doctor.h"
 #include "server/log.h"
+#include "server/logger.h"
 #include "server/server.h"
 #include "server/sockets.h"
 #include "server/worker.h"
@@ -139,6 +140,24 @@ static void drain(struct server *server, struct crew *crew, int signals, const c
     }
 }
 
+/* When the workers are open. */
+static bool start_logger(struct server *server) {
+    static struct lines *rings[CONFIG_WORKERS_MAX];
+    if (server->logger == NULL) {
+        return true;
+    }
+    for (uint32_t i = 0; i < server->config->workers; i++) {
+        rings[i] = server->workers[i].observer.lines;
+    }
+    return logger_start(server->logger, rings, server->config->workers);
+}
+
+static void stop_logger(struct server *server) {
+    if (server->logger != NULL) {
+        logger_stop(server->logger);
+    }
+}
+
 static int serve(struct server *server, int signals) {
     char why[CONFIG_WHY_BYTES];
     struct sockets_held held;
@@ -149,7 +168,9 @@ static int serve(struct server *server, int signals) {
     struct crew crew;
     code = crew_start(&crew, server);
     sockets_release_held(&held);
-    if (code == EXIT_FINE) {
+    if (code == EXIT_FINE && !start_logger(server)) {
+        code = fail(server->app, EXIT_INTERNAL, "cannot start the access log's thread");
+    } else if (code == EXIT_FINE) {
         say_start(server);
         crew_go(&crew);
         if (server->app->ready != NULL) {
@@ -160,6 +181,7 @@ static int serve(struct server *server, int signals) {
             signal_number = wait_for_news(signals, &crew);
         }
         drain(server, &crew, signals, signal_number != 0 ? sigabbrev_np(signal_number) : "a worker has failed");
+        stop_logger(server); /* while the workers hold their lines */
     }
     code = crew_join(&crew);
     sockets_release(server);
@@ -181,6 +203,15 @@ static int run(const struct config *config, const struct rm_app *app) {
     if (code != EXIT_FINE) {
         return fail(app, code, why);
     }
+    struct logger logger;
+    if (config->access_log != NULL) {
+        if (!logger_open(&logger, config->access_log)) {
+            snprintf(why, sizeof why, "--access-log '%.256s' cannot be opened: %m", config->access_log);
+            server_release(&server);
+            return fail(app, EXIT_CONFIG, why);
+        }
+        server.logger = &logger;
+    }
     int signals = open_signals();
     server.ring.helpers = ring_helpers_start(config->helpers);
     if (signals < 0 || server.ring.helpers == NULL) {
@@ -188,6 +219,7 @@ static int run(const struct config *config, const struct rm_app *app) {
         return fail(app, EXIT_INTERNAL, "cannot start the helper threads");
     }
     code = serve(&server, signals);
+    stop_logger(&server);
     ring_helpers_stop(server.ring.helpers);
     server_release(&server);
     close(signals);

@@ -4,6 +4,7 @@
 #include "mem/chain.h"
 #include "server/conn.h"
 #include "server/exchange.h"
+#include "server/observe.h"
 #include "server/timers.h"
 #include "server/waits.h"
 #include "server/watches.h"
@@ -43,6 +44,16 @@ static void make_rows(struct plan *plan, const struct config *config, uint32_t c
                                  watch_table_buckets(config->watches));
 }
 
+/* What is kept of requests: observe.h. */
+static void make_observer_rows(struct plan *plan, const struct config *config) {
+    bool log = config->access_log != NULL;
+    plan->rows[PLAN_ROWS] = row("histograms", "the times of a route and method", sizeof(struct observe_row), OBSERVE_ROWS_MAX);
+    plan->rows[PLAN_STATUSES] = row("statuses", "a status, to be counted", sizeof(uint64_t), OBSERVE_STATUSES);
+    plan->rows[PLAN_LINES] = row("log lines", "the access log, until they are written", OBSERVE_LINES_BYTES, log);
+    plan->rows[PLAN_CLIENTS] = row("addresses", "a socket, for the access log", sizeof(struct observe_client),
+                                   log ? plan->sockets_max : 0);
+}
+
 void plan_make(struct plan *plan, const struct config *config) {
     uint32_t served = config_connections_per_worker(config);
     rm_assert(served > 0);
@@ -53,10 +64,12 @@ void plan_make(struct plan *plan, const struct config *config) {
     plan->workspace_bytes = http_workspace_bytes(&config->limits);
     make_rows(plan, config, served + plan->reserve);
     plan->sockets_max = plan->rows[PLAN_CONNS].count + config->listen_count + config->watches;
+    make_observer_rows(plan, config);
     for (unsigned i = 0; i < PLAN_PARTS_COUNT; i++) {
         plan->slab_bytes += slab_round(plan_row_bytes(plan, (enum plan_part)i));
     }
-    struct ring_config ring = { .choice = config->io, .tuning = config->tuning, .sockets_max = plan->sockets_max };
+    struct ring_config ring = { .choice = config->io, .tuning = config->tuning, .sockets_max = plan->sockets_max,
+                                .peers = config->access_log != NULL };
     plan->ring_bytes = ring_memory_bytes(&ring);
 }
 
@@ -74,7 +87,8 @@ void plan_carve(const struct plan *plan, struct slab *slab, struct pool pools[st
                   r->count);
     }
     for (unsigned i = PLAN_POOLS_COUNT; i < PLAN_PARTS_COUNT; i++) {
-        arrays[i - PLAN_POOLS_COUNT] = slab_take(slab, plan_row_bytes(plan, (enum plan_part)i));
+        size_t bytes = plan_row_bytes(plan, (enum plan_part)i);
+        arrays[i - PLAN_POOLS_COUNT] = bytes > 0 ? slab_take(slab, bytes) : NULL;
     }
     rm_assert(slab->used == plan->slab_bytes); /* nothing is left and nothing was forgotten */
 }

@@ -24,6 +24,10 @@ enum plan_part {
     PLAN_POOLS_COUNT,
     PLAN_TIMERS = PLAN_POOLS_COUNT, /* from here on arrays, no pools */
     PLAN_WATCH_TABLE,
+    PLAN_ROWS,
+    PLAN_STATUSES,
+    PLAN_LINES,
+    PLAN_CLIENTS,
     PLAN_PARTS_COUNT,
     PLAN_ARRAYS_COUNT = PLAN_PARTS_COUNT - PLAN_POOLS_COUNT,
 };
@@ -53,7 +57,8 @@ void plan_make(struct plan *plan, const struct config *config);
 /* Bytes of a row as they are carved. */
 size_t plan_row_bytes(const struct plan *plan, enum plan_part part);
 
-/* Carves the pools and the arrays, arrays[part - PLAN_POOLS_COUNT], out of a fresh slab of plan->slab_bytes. */
+/* Carves the pools and the arrays, arrays[part - PLAN_POOLS_COUNT] (NULL: of no bytes), out of a fresh slab of
+ * plan->slab_bytes. */
 void plan_carve(const struct plan *plan, struct slab *slab, struct pool pools[static PLAN_POOLS_COUNT],
                 void *arrays[static PLAN_ARRAYS_COUNT]);
 

@@ -79,6 +79,7 @@ int server_open(struct server *server, const struct config *config, const struct
         .choice = config->io,
         .tuning = config->tuning,
         .sockets_max = server->plan.sockets_max,
+        .peers = config->access_log != NULL,
     };
     for (uint32_t i = 0; i < config->listen_count; i++) {
         server->addresses[i] = config->listen[i];

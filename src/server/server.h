@@ -9,6 +9,7 @@
 #include "server/config.h"
 #include "server/plan.h"
 
+struct logger;
 struct worker;
 
 enum { SERVER_ALIGN = 128 }; /* two cache lines: processors fetch neighbours in pairs */
@@ -23,6 +24,7 @@ struct server {
     struct ring_config ring;                          /* helpers and world are set by the caller of server_open */
     struct ring_address addresses[CONFIG_LISTEN_MAX]; /* with the port that was found when 0 was asked for */
     int sockets[CONFIG_LISTEN_MAX];                   /* a listening Unix socket that the workers share, or -1 */
+    struct logger *logger;                            /* the access log's, or NULL: lines are not written */
     struct worker *workers;                           /* config->workers of them */
     bool draining;                                    /* set by server_drain, read by workers and handlers */
     __attribute__((aligned(SERVER_ALIGN))) uint32_t connections; /* that are served: server_admit. Alone on its lines */

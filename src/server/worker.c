@@ -65,6 +65,7 @@ static void init_http(struct worker *worker) {
         .blocks = &worker->pools[PLAN_BLOCKS],
         .bodies = &worker->pools[PLAN_BODIES],
         .lost = exchange_lost,
+        .done = observe_done,
     };
 }
 
@@ -80,6 +81,7 @@ static int open_slab(struct worker *worker, char *why) {
     slab_seal(&worker->slab);
     timers_init(&worker->timers, arrays[0], plan->rows[PLAN_TIMERS].count);
     worker->watches = (struct watch_table){ arrays[PLAN_WATCH_TABLE - PLAN_TIMERS], plan->rows[PLAN_WATCH_TABLE].count };
+    observe_init(&worker->observer, worker->server->config, arrays);
     return EXIT_FINE;
 }
 
@@ -307,6 +309,7 @@ int32_t worker_turn(struct worker *worker) {
     if (!list_empty(&worker->due)) {
         exchanges_run_due(worker);
     }
+    observe_turn(worker);
     worker_publish(worker); /* before the answers leave: who has one finds it counted */
     streams_flush(&worker->streams);
     return 0;

@@ -12,6 +12,7 @@
 #include "ring/ring.h"
 #include "server/conn.h"
 #include "server/counter.h"
+#include "server/observe.h"
 #include "server/plan.h"
 #include "server/server.h"
 #include "server/stream.h"
@@ -39,6 +40,11 @@ struct worker_figures {
     uint64_t lingered;    /* connections that were closed the slow way */
     uint64_t parked;      /* exchanges, each time */
     uint64_t resumed;
+    uint64_t abandoned;   /* exchanges whose client had gone when they ended */
+    uint64_t body_bytes_in, body_bytes_out;
+    uint64_t log_lines, log_bytes; /* handed to the access log */
+    uint64_t log_dropped;          /* lines that there was no room for */
+    uint64_t log_wakes;            /* times its thread had to be woken: a write(2) each */
     /* copied from their owners at the end of each turn */
     uint64_t requests;
     uint64_t responses[6]; /* http_shared */
@@ -59,6 +65,7 @@ struct worker {
     struct streams streams;
     struct timers timers;
     struct http_shared http;
+    struct observer observer;
     struct link open;   /* connections: struct conn_state.open */
     struct link again;  /* those with requests left over from this turn: struct conn_state.again */
     struct link due;    /* exchanges that are run at the end of this turn: struct rm_exchange.parked */
