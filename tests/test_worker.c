@@ -49,13 +49,18 @@ static void test_drain(void **state) {
     rig_run(&rig, 50);
     server_drain(&rig.server, 1);
     rig_run(&rig, 50);
-    assert_true(idle->ended);
-    assert_true(fresh->ended);
+    assert_false(idle->ended); /* a request may be on its way: RFC 9112 §9.6 */
+    assert_false(fresh->ended);
     assert_false(busy->ended);
     struct rig_client *late = rig_connect(&rig);
     rig_run(&rig, 50);
     assert_true(late->error < 0); /* refused */
     rig_run(&rig, 300);
+    assert_true(idle->ended);
+    assert_true(fresh->ended);
+    assert_int_equal(idle->error, 0);
+    rig_drop(&rig, idle, false);
+    rig_drop(&rig, fresh, false);
     assert_has(busy->text, "Connection: close");
     assert_has(busy->text, "slept");
     assert_int_equal(count_of(busy->text, "200 OK"), 3); /* all were asked before the drain */
@@ -64,6 +69,32 @@ static void test_drain(void **state) {
     assert_int_equal(busy->error, 0);
     assert_false(rig.worker_gone); /* it may have sent more before it knew */
     rig_drop(&rig, busy, false);
+    rig_run(&rig, 10);
+    assert_true(rig.worker_gone);
+}
+
+/* RFC 9112 §9.6: what an idle client sends while the drain begins is answered, and told to be the last; what crosses our FIN
+ * is dropped without a reset, so that the client may repeat it elsewhere. */
+static void test_drain_answers_what_is_on_its_way(void **state) {
+    (void)state;
+    struct rig_client *quick = rig_connect(&rig), *slow = rig_connect(&rig);
+    rig_send(&rig, quick, GET("/ok"));
+    rig_run(&rig, 50);
+    rig_forget(quick);
+    server_drain(&rig.server, 1);
+    rig_run(&rig, 100);
+    rig_send(&rig, quick, GET("/ok"));
+    rig_run(&rig, 20);
+    assert_has(quick->text, "200 OK");
+    assert_has(quick->text, "Connection: close");
+    rig_run(&rig, 250);
+    assert_true(slow->ended);
+    rig_send(&rig, slow, GET("/ok"));
+    rig_run(&rig, 20);
+    assert_int_equal(slow->len, 0);
+    assert_int_equal(slow->error, 0);
+    rig_drop(&rig, quick, false);
+    rig_drop(&rig, slow, false);
     rig_run(&rig, 10);
     assert_true(rig.worker_gone);
 }
@@ -234,6 +265,7 @@ static void test_rough_storm(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_drain),
+        TEST(test_drain_answers_what_is_on_its_way),
         TEST(test_drain_and_a_passive_client),
         TEST(test_drain_timeout),
         TEST(test_drain_answers_half_requests),

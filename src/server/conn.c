@@ -81,12 +81,31 @@ static uint64_t deadline(const struct conn_state *conn) {
     return conn->send_deadline_ns != 0 ? conn->send_deadline_ns : conn->read_deadline_ns;
 }
 
+/* When the timer is to go off for a deadline: on the grid, where many share a turn; a drain is in a hurry. */
+static uint64_t alarm_ns(const struct conn_state *conn, uint64_t at_ns) {
+    return conn->worker->life == WORKER_SERVING ? timers_coarse(at_ns) : at_ns;
+}
+
 /* The timer may be early, never late by more than the grid. */
 static void arm(struct conn_state *conn) {
     uint64_t at_ns = deadline(conn);
-    if (at_ns != 0 && (!timer_armed(&conn->timer) || conn->timer.at_ns > at_ns + TIMERS_GRID_NS)) {
-        timers_set(&conn->worker->timers, &conn->timer, timers_coarse(at_ns));
+    if (at_ns == 0 || (timer_armed(&conn->timer) && conn->timer.at_ns <= at_ns)) {
+        return; /* the case of nearly every request */
     }
+    uint64_t late_ns = conn->worker->life == WORKER_SERVING ? TIMERS_GRID_NS : 0;
+    if (!timer_armed(&conn->timer) || conn->timer.at_ns > at_ns + late_ns) {
+        timers_set(&conn->worker->timers, &conn->timer, alarm_ns(conn, at_ns));
+    }
+}
+
+/* How long it may be idle from now on. */
+static uint64_t idle_ns(const struct conn_state *conn) {
+    const struct config *config = config_of(conn);
+    if (conn->worker->life == WORKER_SERVING) {
+        return config->idle_timeout_ns;
+    }
+    uint64_t most_ns = config->drain_timeout_ns / 2;
+    return most_ns < CONN_IDLE_DRAINING_MS * NS_PER_MS ? most_ns : CONN_IDLE_DRAINING_MS * NS_PER_MS;
 }
 
 static void set_read_deadline(struct conn_state *conn) {
@@ -94,7 +113,7 @@ static void set_read_deadline(struct conn_state *conn) {
     uint64_t now_ns = conn->worker->now_ns;
     enum http_phase phase = http_conn_phase(&conn->http);
     switch (phase) {
-    case HTTP_PHASE_IDLE: conn->read_deadline_ns = now_ns + config->idle_timeout_ns; break;
+    case HTTP_PHASE_IDLE: conn->read_deadline_ns = now_ns + idle_ns(conn); break;
     case HTTP_PHASE_HEAD: /* of one head, however many pieces it comes in */
         if (conn->waiting != HTTP_PHASE_HEAD) {
             conn->read_deadline_ns = now_ns + config->header_timeout_ns;
@@ -118,7 +137,18 @@ static void set_deadlines(struct conn_state *conn) {
 
 enum { TIMEOUT_SEND = 3 }; /* worker_figures.timeouts */
 
+/* A request that crosses our FIN on its way is dropped, not reset: the client sees a clean end and may repeat it. */
+static void expire_idle_in_a_drain(struct conn_state *conn) {
+    conn->linger = true;
+    enter(conn, CONN_FLUSH);
+    leave(conn);
+}
+
 static void expire_read(struct conn_state *conn) {
+    if (conn->waiting == HTTP_PHASE_IDLE && conn->worker->life == WORKER_DRAINING) {
+        expire_idle_in_a_drain(conn);
+        return;
+    }
     counter_add(&conn->worker->figures.timeouts[conn->waiting], 1);
     if (conn->waiting == HTTP_PHASE_IDLE) {
         end(conn, false);
@@ -149,7 +179,7 @@ void conn_timer(struct conn_state *conn) {
         return; /* its handlers are at work; set_deadlines arms it again */
     }
     if (at_ns > conn->worker->now_ns) {
-        timers_set(&conn->worker->timers, &conn->timer, timers_coarse(at_ns));
+        timers_set(&conn->worker->timers, &conn->timer, alarm_ns(conn, at_ns));
         return;
     }
     expire(conn);
@@ -175,11 +205,6 @@ static void pace(struct conn_state *conn) {
     }
 }
 
-static bool drained(const struct conn_state *conn) {
-    return conn->worker->life == WORKER_DRAINING && stream_pending(&conn->stream) == 0 && !conn->full &&
-           http_conn_phase(&conn->http) == HTTP_PHASE_IDLE;
-}
-
 /* After anything has happened to an open connection: what does it wait for? */
 static void settle(struct conn_state *conn) {
     rm_assert(conn->phase == CONN_OPEN);
@@ -189,7 +214,7 @@ static void settle(struct conn_state *conn) {
         http_conn_end(&conn->http);
     }
     bool done = http_conn_done(&conn->http);
-    if ((done && stream_pending(&conn->stream) == 0) || drained(conn)) {
+    if (done && stream_pending(&conn->stream) == 0) {
         enter(conn, CONN_FLUSH);
         leave(conn);
         return;
@@ -346,8 +371,8 @@ void conn_sent(struct conn_state *conn, int32_t result) {
 }
 
 void conn_drain(struct conn_state *conn) {
-    if (conn->phase == CONN_OPEN && drained(conn)) {
-        end(conn, false);
+    if (conn->phase == CONN_OPEN && http_conn_phase(&conn->http) == HTTP_PHASE_IDLE) {
+        set_deadlines(conn);
     }
 }
 
@@ -409,8 +434,6 @@ void conn_accepted(struct worker *worker, const struct ring_event *event) {
     conn->admitted = room && server_admit(worker->server);
     if (!conn->admitted) {
         shed(conn);
-    } else if (worker->life == WORKER_DRAINING) {
-        end(conn, false);
     } else {
         set_deadlines(conn);
     }
