@@ -23,7 +23,7 @@ from measure import plot, report  # noqa: E402
 from measure.arms import ROOT, Unavailable, program  # noqa: E402
 from measure.environment import environment, one_line  # noqa: E402
 from measure.process import POLICIES, cpus, set_policy  # noqa: E402
-from measure.study import ONE_CORE, PRESETS, SWITCHES, TWO_CORES, WORKLOADS, Study  # noqa: E402
+from measure.study import ASKED_ONLY, ONE_CORE, PRESETS, SWITCHES, TWO_CORES, WORKLOADS, Study  # noqa: E402
 
 PHASES = ("backends", "calls", "presets", "switches", "generators")
 
@@ -64,7 +64,8 @@ def run(study, options):
     rounds = options.rounds or (3 if quick else 7)
     seconds = options.seconds or (0.5 if quick else 1.0)
     phases = [p for p in PHASES if p in options.chosen] or PHASES
-    workloads = [WORKLOADS[name] for name in WORKLOADS if name in options.chosen] or list(WORKLOADS.values())
+    workloads = [WORKLOADS[name] for name in WORKLOADS if name in options.chosen]
+    workloads = workloads or [w for w in WORKLOADS.values() if w.name not in ASKED_ONLY]
     connections = connections_of(quick)
     asked = [w for w in workloads if w.name in options.chosen]
     few = asked or [WORKLOADS[name] for name in (("baseline",) if quick else ("baseline", "reconnect"))]

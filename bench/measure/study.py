@@ -36,7 +36,9 @@ WORKLOADS = {w.name: w for w in (
     Workload("single", "pipeline", 1, 0, "GET /pipeline, one at a time per connection"),
     Workload("pipelined", "pipeline", 16, 0, "GET /pipeline, 16 in flight per connection"),
     Workload("reconnect", "pipeline", 1, 10, "GET /pipeline, a new connection every 10 requests"),
+    Workload("bulk", "bulk", 1, 0, "POST /upload with 1,000,000 bytes, streamed to the handler"),
 )}
+ASKED_ONLY = ("bulk",)  # no part of a study that names no workloads
 
 # Every arm plans for as many connections: the default, as many as there may be descriptors, leaves none to multishot accept.
 COMMON = ["--max-connections", "4096"]

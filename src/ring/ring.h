@@ -116,8 +116,8 @@ struct ring_tuning {
     uint32_t sq_entries;   /* 512 */
     uint32_t cq_entries;   /* 2048; halved as often as needed when the locked-memory limit says no */
     uint32_t buffers;      /* receive buffers at start, a power of two: 64 */
-    uint32_t buffers_max;  /* and at most, when bytes in flight ask for more, a power of two: 1024 */
-    uint32_t buffer_bytes; /* bytes of each: 4096 */
+    uint32_t buffers_max;  /* and at most, when many sockets wait for one, a power of two: 512 */
+    uint32_t buffer_bytes; /* bytes of each: 16384; a page of it costs memory when it was first filled */
     uint32_t kernel;       /* 601, 606, 612: use only what that kernel has (an emulation); 0: all that is there */
 };
 

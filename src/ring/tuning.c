@@ -17,8 +17,8 @@ void ring_tuning_default(struct ring_tuning *out) {
         .sq_entries = 512,
         .cq_entries = 2048,
         .buffers = 64,
-        .buffers_max = 1024,
-        .buffer_bytes = 4096,
+        .buffers_max = 512,
+        .buffer_bytes = 16384,
     };
 }
 

@@ -143,11 +143,17 @@ static void starve(struct uring *uring, struct uring_slot *slot) {
     slot_list_append(&uring->base.slots, &uring->starved, &slot->base, LIST_STARVED);
 }
 
-/* Running out means that more bytes are in flight than there are buffers for: twice as many from now on. */
+/* Buffers that run out are too few when many sockets wait for one, or when paused sockets hold them. When a few senders are
+ * faster than we are, more buffers would not make us faster: only the memory that we go through larger than the caches. */
+static bool too_few(const struct uring *uring) {
+    return uring->starved.count > uring->buffers.count / 4 || uring->buffers.kept > uring->buffers.count / 2;
+}
+
 void uring_receive_feed(struct uring *uring) {
     if (uring->starved.count == 0) return;
     uint32_t before = uring->buffers.count;
-    if (buffers_grow(&uring->buffers)) ring_count(&uring->base.counters.buffers_grown, uring->buffers.count - before);
+    if (too_few(uring) && buffers_grow(&uring->buffers))
+        ring_count(&uring->base.counters.buffers_grown, uring->buffers.count - before);
     for (uint32_t n = uring->buffers.with_kernel; n > 0; n--) {
         struct slot *slot = slot_list_pop(&uring->base.slots, &uring->starved);
         if (slot == NULL) return;
