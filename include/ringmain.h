@@ -198,12 +198,14 @@ void rm_json_raw(struct rm_exchange *x, const char *key, struct span json);
  * often as needed, then RM_DONE. It is sent with Transfer-Encoding: chunked, to HTTP/1.0 clients up to the end of the
  * connection (RFC 9112 §7.1, §6.3). What was written leaves when the handler returns, and before that the memory that it
  * takes is the writer's to bound: rm_flush. When it fails after its head has left (no block is free, rm_abort), the
- * connection is closed without the last chunk, so that the client sees that the body is cut. */
+ * connection is closed without the last chunk, so that the client sees that the body is cut. A stream that has failed, and
+ * one that nobody gets more of than its head (HEAD, 204), counts as RM_END_GONE when the handler parks: without rm_on_end it
+ * does not go on then. */
 void rm_stream(struct rm_exchange *x, int status, const char *content_type);
 
 /* Backpressure: one more thing that the exchange waits for, as rm_sleep is: until what was written so far has been given to
- * the kernel but for at most half of --output-bytes. Call it, then rm_then(), then return RM_PARK. Completes at once, in a
- * later turn, when there is nothing to wait for, and when the client has gone. */
+ * the kernel but for at most half of --output-bytes. Call it, then rm_then(), then return RM_PARK. Completes in a later turn
+ * when there is nothing to wait for, and when the client has gone; a client that takes nothing for --write-timeout has. */
 void rm_flush(struct rm_exchange *x);
 
 /* Ends the response here: not begun, it becomes 500; begun, the connection is closed after what has been written, without
@@ -251,7 +253,7 @@ void rm_offload(struct rm_exchange *x, void (*run)(void *arg), void *arg);
 enum rm_end {
     RM_END_DRAIN = 1, /* the server drains: what never ends by itself must end now */
     RM_END_HALF = 2,  /* the client ended its half of the connection: gone, or waiting for the answer. RFC 9112 §9.6 */
-    RM_END_GONE = 4,  /* the connection is lost: what is written will not be sent */
+    RM_END_GONE = 4,  /* what is written will not be sent: the connection is lost, or see rm_stream */
 };
 
 /* Names the handler that goes on instead of the next one when one of these comes about while the exchange is parked: its
@@ -265,7 +267,7 @@ void rm_on_end(struct rm_exchange *x, rm_handler_fn *end);
  * sent to it. */
 unsigned rm_ended(const struct rm_exchange *x);
 
-/* True when the connection is lost: what is written will not be sent. Noticed while parked, too. */
+/* True when RM_END_GONE is one of them: what is written will not be sent. Noticed while parked, too. */
 bool rm_gone(const struct rm_exchange *x);
 
 /* ---------------------------------------------------------------------------------------------- without a client ---- */

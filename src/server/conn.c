@@ -193,11 +193,11 @@ static bool output_high(const struct conn_state *conn) {
 
 /* Reads no faster than the connection can answer. */
 static void pace(struct conn_state *conn) {
+    bool high = output_high(conn);
+    conn->stream.loud = high || conn->flushing;
     if (conn->peer_ended) {
         return;
     }
-    bool high = output_high(conn);
-    conn->stream.loud = high;
     if (conn->full || high) {
         stream_receive(&conn->stream, STREAM_STOP);
     } else {
@@ -205,9 +205,28 @@ static void pace(struct conn_state *conn) {
     }
 }
 
+/* Exchanges whose output has been taken are due. */
+static void look_at_flushes(struct conn_state *conn) {
+    conn->flushing = false;
+    for (struct http_exchange *http = conn->http.first; http != NULL; http = http->next) {
+        struct rm_exchange *x = exchange_of(http);
+        if (http->finished || !http->parked || !x->flushing) {
+            continue;
+        }
+        if (exchange_flushed(x)) {
+            exchange_due(x);
+        } else {
+            conn->flushing = true;
+        }
+    }
+}
+
 /* After anything has happened to an open connection: what does it wait for? */
 static void settle(struct conn_state *conn) {
     rm_assert(conn->phase == CONN_OPEN);
+    if (conn->flushing) {
+        look_at_flushes(conn);
+    }
     if (conn->peer_ended && !conn->told_end && !conn->full) {
         conn->told_end = true;
         conn->streaming = false;
@@ -344,7 +363,7 @@ void conn_resumed(struct conn_state *conn) {
 /* All is sent and nothing waited for that: the case of nearly every request. */
 static bool carefree(const struct conn_state *conn) {
     return stream_pending(&conn->stream) == 0 && !conn->full && !conn->peer_ended && !conn->stream.metered &&
-           conn->phase == CONN_OPEN && conn->worker->life == WORKER_SERVING;
+           !conn->flushing && conn->phase == CONN_OPEN && conn->worker->life == WORKER_SERVING;
 }
 
 void conn_sent(struct conn_state *conn, int32_t result) {

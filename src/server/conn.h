@@ -38,6 +38,7 @@ struct conn_state {
     bool told_end;        /* http knows */
     bool linger;          /* the client may be sending what we don't read */
     bool streaming;       /* the body that is coming is streamed to the application */
+    bool flushing;        /* an exchange of it waits for its output to be taken: exchange_flushed */
     bool admitted;        /* counted by server_admit */
     bool greedy;          /* it has used up a turn's allowance: it gets its input piece by piece until it has not */
     uint32_t linger_left; /* bytes */

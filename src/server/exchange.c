@@ -19,6 +19,7 @@ void exchange_begin(struct rm_exchange *x) {
     x->cut = false;
     x->flushing = false;
     x->due = false;
+    x->streaming = false;
     x->shed = false;
     x->running = false;
 }
@@ -64,21 +65,27 @@ static struct conn_state *conn_of(const struct rm_exchange *x) {
     return LIST_OWNER(x->http.conn, struct conn_state, http);
 }
 
+/* A stream whose client is there, but gets no more of it: it has failed, or all of it was its head (HEAD, 204). */
+static bool is_vain(const struct rm_exchange *x) {
+    return x->streaming && x->http.conn != NULL && (x->http.failed || x->http.silent);
+}
+
 unsigned rm_ended(const struct rm_exchange *x) {
     unsigned ended = x->ended;
     if (worker_of(x->http.shared)->life == WORKER_DRAINING) {
         ended |= RM_END_DRAIN;
     }
-    if (x->http.conn == NULL) {
+    if (x->http.conn == NULL || is_vain(x)) {
         ended |= RM_END_GONE;
-    } else if (conn_of(x)->peer_ended) {
+    }
+    if (x->http.conn != NULL && conn_of(x)->peer_ended) {
         ended |= RM_END_HALF;
     }
     return ended;
 }
 
 bool rm_gone(const struct rm_exchange *x) {
-    return x->http.conn == NULL;
+    return x->http.conn == NULL || is_vain(x);
 }
 
 void rm_on_end(struct rm_exchange *x, rm_handler_fn *end) {
@@ -127,6 +134,26 @@ void exchange_lost(struct http_exchange *http) {
     }
 }
 
+/* ----------------------------------------------------------------------------------------------------- flush ---- */
+
+bool exchange_flushed(const struct rm_exchange *x) {
+    if (x->http.conn == NULL) {
+        return true;
+    }
+    const struct conn_state *conn = conn_of(x);
+    return http_exchange_waiting(&x->http) == 0 &&
+           stream_pending(&conn->stream) <= conn->worker->server->config->output_bytes / 2;
+}
+
+/* A flush that has just begun: it completes in a later turn in any case. */
+static void begin_flush(struct rm_exchange *x) {
+    if (exchange_flushed(x)) {
+        exchange_due(x);
+    } else {
+        conn_of(x)->flushing = true;
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------------- run ---- */
 
 /* Goes on in the place of a handler that has answered, but whose waits are not over. */
@@ -149,6 +176,19 @@ static enum rm_step do_nothing(struct rm_exchange *x) {
     http_exchange_park(&x->http);
     list_append(&worker->parked, &x->parked);
     exchange_notice(x);
+    if (x->flushing) {
+        begin_flush(x);
+    }
+}
+
+/* Waiting on would be for nothing: a wait could not be started, or nobody gets what a stream would still write and nobody
+ * wants to be told. It does not go on; only what can't be called back is waited for. */
+static void give_up_waits(struct rm_exchange *x) {
+    bool told = x->end == NULL || (x->told & RM_END_GONE) != 0;
+    if (x->shed || (is_vain(x) && told)) {
+        x->shed = true;
+        waits_cancel(x);
+    }
 }
 
 void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
@@ -157,8 +197,8 @@ void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
     x->running = true;
     enum rm_step step = handler(x);
     x->running = false;
-    if (x->waits > 0 && x->shed) { /* it does not go on: only what can't be called back is waited for */
-        waits_cancel(x);
+    if (x->waits > 0) {
+        give_up_waits(x);
     }
     if (x->waits > 0) {
         park(x, step);

@@ -35,7 +35,8 @@ struct rm_exchange {
     bool cut;                  /* `end` goes on instead of `next`: set by exchange_notice, cleared when it runs */
     bool flushing;             /* one of `waits` is a flush */
     bool due;                  /* on worker->due, or about to be run from there */
-    bool shed;                 /* a wait could not be started: the answer is 503 already */
+    bool streaming;            /* rm_stream was called */
+    bool shed;                 /* a wait could not be started, or a mistake was made: the answer is 503 or 500 already */
     bool running;              /* a handler is running: it may start waits, a piece function may not */
 };
 
@@ -70,6 +71,9 @@ void exchange_waited(struct rm_exchange *x);
 
 /* The exchange is looked at at the end of this turn; nothing when it isn't parked. */
 void exchange_due(struct rm_exchange *x);
+
+/* True when an exchange that flushes has nothing to wait for any more. */
+bool exchange_flushed(const struct rm_exchange *x);
 
 /* A reason to end may have come about: when the exchange is parked and wants to know, its waits are cancelled and it is due
  * to run `end`. From anywhere. */
