@@ -525,6 +525,21 @@ static void test_idle_costs_nothing(void **state) {
 
 #define TEST(name, open) cmocka_unit_test_setup_teardown(name, open, close_checked)
 
+/* RFC 9112 §9.6: a refused request that waited for its turn, whose client is sending still, gets its answer, too. */
+static void test_linger_behind_output(void **state) {
+    (void)state;
+    static char body[200000];
+    struct rig_client *client = rig_connect(&rig);
+    rig_send(&rig, client, GET("/large") GET("/large") "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n");
+    rig_run(&rig, 10);
+    assert_has(client->text, "413 Content Too Large");
+    assert_true(client->ended);
+    assert_int_equal(rig.worker->figures.lingered, 1);
+    rig_send_bytes(&rig, client, body, sizeof body);
+    rig_run(&rig, 10);
+    assert_int_equal(client->error, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_keep_alive, open_plain),
@@ -549,6 +564,7 @@ int main(void) {
         TEST(test_body_timeout, open_short_timeouts),
         TEST(test_no_timeout_while_busy, open_short_timeouts),
         TEST(test_each_head_has_its_time, open_short_timeouts),
+        TEST(test_linger_behind_output, open_small_output),
         TEST(test_shed, open_few_slots),
         TEST(test_process_is_full, open_plain),
         TEST(test_404_and_405_keep_the_connection, open_plain),

@@ -276,6 +276,11 @@ static void fill_up(struct conn_state *conn) {
     }
 }
 
+/* There are bytes that http has not looked at: in the input, or kept since it was full. */
+static bool has_unread(const struct conn_state *conn, struct span input) {
+    return input.len > 0 || conn->http.carry_start < conn->http.carry_len;
+}
+
 /* Feeds http and runs handlers until it wants more input, or none. */
 static void feed(struct conn_state *conn, struct span input) {
     conn->full = false;
@@ -283,7 +288,7 @@ static void feed(struct conn_state *conn, struct span input) {
     for (;;) {
         struct http_exchange *x;
         struct span piece;
-        bool had_input = input.len > 0;
+        bool had_input = has_unread(conn, input);
         conn->http.hold = output_high(conn);
         switch (http_conn_next(&conn->http, &input, &x, &piece)) {
         case HTTP_READY:
