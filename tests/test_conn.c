@@ -525,6 +525,20 @@ static void test_idle_costs_nothing(void **state) {
 
 #define TEST(name, open) cmocka_unit_test_setup_teardown(name, open, close_checked)
 
+/* Each head has its own time, also behind a request that is answered without a handler. */
+static void test_header_timeout_is_of_one_head(void **state) {
+    (void)state;
+    struct rig_client *client = rig_connect(&rig);
+    rig_send(&rig, client, "GET /nowhere HT");
+    rig_run(&rig, 1500);
+    rig_send(&rig, client, "TP/1.1\r\nHost: a\r\n\r\nGET /ok HT");
+    rig_run(&rig, 1500);
+    rig_send(&rig, client, "TP/1.1\r\nHost: a\r\n\r\n");
+    rig_run(&rig, 100);
+    assert_has(client->text, "404 Not Found");
+    assert_has(client->text, "200 OK");
+}
+
 /* RFC 9112 §9.6: a refused request that waited for its turn, whose client is sending still, gets its answer, too. */
 static void test_linger_behind_output(void **state) {
     (void)state;
@@ -564,6 +578,7 @@ int main(void) {
         TEST(test_body_timeout, open_short_timeouts),
         TEST(test_no_timeout_while_busy, open_short_timeouts),
         TEST(test_each_head_has_its_time, open_short_timeouts),
+        TEST(test_header_timeout_is_of_one_head, open_short_timeouts),
         TEST(test_linger_behind_output, open_small_output),
         TEST(test_shed, open_few_slots),
         TEST(test_process_is_full, open_plain),

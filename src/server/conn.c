@@ -285,6 +285,7 @@ static bool has_unread(const struct conn_state *conn, struct span input) {
 static void feed(struct conn_state *conn, struct span input) {
     conn->full = false;
     allow(conn);
+    uint32_t allowance = conn->http.allowance;
     for (;;) {
         struct http_exchange *x;
         struct span piece;
@@ -292,7 +293,6 @@ static void feed(struct conn_state *conn, struct span input) {
         conn->http.hold = output_high(conn);
         switch (http_conn_next(&conn->http, &input, &x, &piece)) {
         case HTTP_READY:
-            conn->waiting = HTTP_PHASE_BUSY; /* a head is complete: the next has a deadline of its own */
             if (!conn->streaming) {
                 exchange_begin(exchange_of(x));
             }
@@ -300,13 +300,16 @@ static void feed(struct conn_state *conn, struct span input) {
             exchange_run(exchange_of(x), exchange_handler(exchange_of(x)));
             break;
         case HTTP_STREAM:
-            conn->waiting = HTTP_PHASE_BUSY;
             conn->streaming = true;
             exchange_begin(exchange_of(x));
             break;
         case HTTP_PIECE: take_piece(conn, x, piece); break;
         case HTTP_FULL: fill_up(conn); return;
-        case HTTP_MORE: return;
+        case HTTP_MORE:
+            if (conn->http.allowance != allowance) { /* a head was complete: the next has a deadline of its own */
+                conn->waiting = HTTP_PHASE_BUSY;
+            }
+            return;
         case HTTP_ENDED:
             conn->linger |= had_input;
             conn->streaming = false;
