@@ -270,6 +270,7 @@ static void test_refused_with_an_answer(void **state) {
     rig_run(&rig, 10);
     assert_has(client->text, "\r\n\r\nokHTTP/1.1 422 Unprocessable Content\r\n");
     assert_has(client->text, "\r\n\r\nnot like this");
+    assert_has(client->text, "Connection: close\r\n"); /* RFC 9112 §9.6 */
     assert_true(client->ended);
 }
 

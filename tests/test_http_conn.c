@@ -194,6 +194,8 @@ static void test_no_exchange(void **state) {
     void *taken = pool_take(&rig.exchanges);
     feed(GET("/ok") GET("/ok"));
     assert_true(rig.ended);
+    rig_take_output(&rig);
+    assert_non_null(memmem(rig.output, rig.output_len, "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 39)); /* RFC 9110 §6.6.1 */
     assert_string_equal(rig_summary(&rig), "503 closed");
     assert_int_equal(rig.shared.responses[0], 1);
     assert_int_equal(rig.shared.responses[5], 1);

@@ -99,7 +99,8 @@ static bool decide_close(struct http_exchange *x) {
         return false;
     }
     bool last = conn->closing || (x->shared->draining && !conn->more_input);
-    if (!x->request.keep_alive || (last && x->next == NULL)) {
+    bool unread = conn->reading == x && !x->streamed; /* its piece function has answered: the rest may never be read */
+    if (!x->request.keep_alive || unread || (last && x->next == NULL)) {
         x->close_after = true;
         conn->closing = true;
     }
@@ -505,12 +506,13 @@ void response_complete(struct http_exchange *x) {
 }
 
 void response_shed(struct http_conn *conn) {
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-                               "Content-Length: 0\r\n\r\n";
+    char text[HEAD_BYTES + LINE_BYTES];
+    char *p = put_upper(text, conn->shared, 503, span_of(NULL, 0));
+    p = COPY_PUT(p, "Connection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n");
     conn->closing = true;
     conn->shared->requests++;
     conn->shared->responses[0]++;
     conn->shared->responses[5]++;
-    bool written = chain_append(conn->out, span_of(text, sizeof text - 1));
+    bool written = chain_append(conn->out, span_of(text, (size_t)(p - text)));
     (void)written; /* without a block the connection ends in silence */
 }
