@@ -1,0 +1,531 @@
+/* The judge: takes apart what a client received, slowly and simply, and holds it against what was asked. */
+#include <time.h>
+
+#include "whole.h"
+
+enum { WALL_EPOCH_S = 1767225600, HEAD_BYTES_MAX = 4096, FIELDS_MAX = 16 };
+
+struct field {
+    struct span name, value;
+    bool seen; /* the judge knows what it is for */
+};
+
+/* An answer as it came. */
+struct answer {
+    int status;
+    struct span reason;
+    struct field fields[FIELDS_MAX];
+    uint32_t count;
+    size_t head; /* bytes, with the empty line */
+    bool has_length, close, keep_alive;
+    uint64_t length;
+    struct span body;
+};
+
+/* ------------------------------------------------------------------------------------------------------- messages ---- */
+
+static void complain(struct whole_client *c, const char *what) {
+    const struct whole_request *r = c->next < c->count ? &c->requests[c->next] : NULL;
+    size_t shown = c->in_len < 300 ? c->in_len : 300;
+    size_t asked = r == NULL ? 0 : r->end - r->start < 200 ? r->end - r->start : 200;
+    whole_fail(c->w, "client %u, request %u of %u (%s, %s%s%s%s, wants %d): %s\n  it received: \"%.*s\"\n  it asked: \"%.*s\"",
+               c->index, c->next, c->count, r != NULL ? r->kind : "none", r != NULL && r->first_ns != 0 ? "sent" : "not sent",
+               r != NULL && r->last_ns != 0 ? " whole" : "", c->half_closed ? ", half-closed" : "",
+               c->w->drain_ns != 0 ? ", draining" : "", r != NULL ? r->status : 0, what, (int)shown, c->in, (int)asked,
+               r != NULL ? c->out + r->start : "");
+}
+
+/* --------------------------------------------------------------------------------------------------------- taking apart ---- */
+
+static bool same_name(struct span a, const char *b) {
+    return a.len == strlen(b) && strncasecmp(a.data, b, a.len) == 0;
+}
+
+static struct field *find(struct answer *answer, const char *name) {
+    for (uint32_t i = 0; i < answer->count; i++) {
+        if (same_name(answer->fields[i].name, name)) {
+            answer->fields[i].seen = true;
+            return &answer->fields[i];
+        }
+    }
+    return NULL;
+}
+
+static bool value_is(const struct field *field, const char *text) {
+    return field != NULL && field->value.len == strlen(text) && memcmp(field->value.data, text, field->value.len) == 0;
+}
+
+/* "Name: value"; each name once: the server repeats none. */
+static void read_field(struct whole_client *c, struct answer *answer, struct span line) {
+    const char *colon = memchr(line.data, ':', line.len);
+    if (colon == NULL || colon == line.data || answer->count == FIELDS_MAX) {
+        complain(c, "a field is malformed, or there are too many");
+    }
+    struct field field = { .name = span_of(line.data, (size_t)(colon - line.data)) };
+    const char *value = colon + 1, *end = line.data + line.len;
+    while (value < end && *value == ' ') {
+        value++;
+    }
+    field.value = span_of(value, (size_t)(end - value));
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)field.name.len, field.name.data);
+    if (find(answer, name) != NULL) {
+        complain(c, "a field comes twice");
+    }
+    for (size_t i = 0; i < field.value.len; i++) {
+        if ((unsigned char)field.value.data[i] < ' ') {
+            complain(c, "a control character in a field");
+        }
+    }
+    answer->fields[answer->count++] = field;
+}
+
+static void read_length(struct whole_client *c, struct answer *answer) {
+    const struct field *field = find(answer, "Content-Length");
+    if (field == NULL) {
+        return;
+    }
+    answer->has_length = true;
+    if (field->value.len == 0 || field->value.len > 10) {
+        complain(c, "a Content-Length that is no number");
+    }
+    for (size_t i = 0; i < field->value.len; i++) {
+        char digit = field->value.data[i];
+        if (digit < '0' || digit > '9') {
+            complain(c, "a Content-Length that is no number");
+        }
+        answer->length = answer->length * 10 + (uint64_t)(digit - '0');
+    }
+}
+
+/* RFC 9112 §4: "HTTP/1.1 SP 3DIGIT SP reason" */
+static void read_status(struct whole_client *c, struct answer *answer, struct span line) {
+    if (line.len < 13 || memcmp(line.data, "HTTP/1.1 ", 9) != 0 || line.data[12] != ' ') {
+        complain(c, "no status line");
+    }
+    for (int i = 9; i < 12; i++) {
+        if (line.data[i] < '0' || line.data[i] > '9') {
+            complain(c, "no status");
+        }
+        answer->status = answer->status * 10 + (line.data[i] - '0');
+    }
+    answer->reason = span_from(line, 13);
+}
+
+/* The head in front of `bytes`. False when it is not whole yet. */
+static bool read_head(struct whole_client *c, struct span bytes, struct answer *answer) {
+    const char *end = bytes.len == 0 ? NULL : memmem(bytes.data, bytes.len, "\r\n\r\n", 4);
+    if (end == NULL) {
+        if (bytes.len > HEAD_BYTES_MAX) {
+            complain(c, "a head without an end");
+        }
+        return false;
+    }
+    *answer = (struct answer){ .head = (size_t)(end - bytes.data) + 4 };
+    const char *line = bytes.data;
+    for (bool first = true; line < end + 2; first = false) {
+        const char *stop = memmem(line, (size_t)(end + 2 - line), "\r\n", 2);
+        struct span text = span_of(line, (size_t)(stop - line));
+        if (first) {
+            read_status(c, answer, text);
+        } else {
+            read_field(c, answer, text);
+        }
+        line = stop + 2;
+    }
+    read_length(c, answer);
+    const struct field *connection = find(answer, "Connection");
+    answer->close = value_is(connection, "close");
+    answer->keep_alive = value_is(connection, "keep-alive");
+    if (connection != NULL && !answer->close && !answer->keep_alive) {
+        complain(c, "Connection says something else");
+    }
+    return true;
+}
+
+/* --------------------------------------------------------------------------------------------------------- timeouts ---- */
+
+/* May the server have lost patience with it? Times of sending are before those of receiving, so nothing is too strict. */
+static bool timed_out(const struct whole_client *c, const struct whole_request *r) {
+    const struct config *config = &c->w->config;
+    uint64_t now = whole_now(c->w), slack = whole_slack(c->w);
+    if (r->first_ns == 0) {
+        return false;
+    }
+    bool head_late = r->head_ns == 0 || r->head_ns - r->first_ns + slack >= config->header_timeout_ns;
+    if (head_late && now - r->first_ns >= config->header_timeout_ns) {
+        return true;
+    }
+    uint64_t gap = r->gap_ns;
+    if (r->last_ns == 0 && now - r->piece_ns > gap) {
+        gap = now - r->piece_ns;
+    }
+    return r->head_ns != 0 && gap + slack >= config->body_timeout_ns;
+}
+
+/* The client took so little that its connection may have been reset: the timeout is for all of a send. */
+static bool too_slow(const struct whole_client *c) {
+    return c->paused_ns + whole_slack(c->w) >= c->w->config.write_timeout_ns;
+}
+
+static bool drain_over(const struct whole *w) {
+    return w->drain_ns != 0 && whole_now(w) >= w->drain_ns + w->config.drain_timeout_ns;
+}
+
+/* Takes that found a pool empty, and connections that got one of the last slots. */
+static uint64_t shortages(const struct whole *w) {
+    uint64_t n = w->worker->figures.shed;
+    for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
+        n += w->worker->pools[i].refused;
+    }
+    return n;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- fields ---- */
+
+/* RFC 9110 §6.6.1: between the request and now. */
+static void judge_date(struct whole_client *c, struct answer *answer, uint64_t since_ns) {
+    const struct field *date = find(answer, "Date");
+    char text[64];
+    struct tm tm = { 0 };
+    if (date == NULL) {
+        complain(c, "no Date");
+    }
+    snprintf(text, sizeof text, "%.*s", (int)date->value.len, date->value.data);
+    const char *end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    if (end == NULL || *end != '\0') {
+        complain(c, "a malformed Date");
+    }
+    int64_t seconds = timegm(&tm), low = WALL_EPOCH_S + (int64_t)(since_ns / NS_PER_SECOND);
+    char again[64];
+    strftime(again, sizeof again, "%a, %d %b %Y %H:%M:%S GMT", &tm); /* with the right day of the week */
+    if (seconds < low || seconds > WALL_EPOCH_S + (int64_t)(whole_now(c->w) / NS_PER_SECOND) || strcmp(text, again) != 0) {
+        complain(c, "a wrong Date");
+    }
+}
+
+static void judge_allow(struct whole_client *c, struct answer *answer, const char *allow) {
+    const struct field *field = find(answer, "Allow");
+    if (allow == NULL || field == NULL) {
+        if (allow != NULL || field != NULL) {
+            complain(c, "Allow is missing, or there for nothing");
+        }
+        return;
+    }
+    char got[128], want[128];
+    snprintf(got, sizeof got, "%.*s", (int)field->value.len, field->value.data);
+    snprintf(want, sizeof want, "%s", allow);
+    uint32_t left = 0;
+    char *rest = NULL;
+    for (char *word = strtok_r(want, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        left++;
+    }
+    for (char *word = strtok_r(got, ", ", &rest); word != NULL; word = strtok_r(NULL, ", ", &rest)) {
+        char spaced[128], needle[64];
+        snprintf(spaced, sizeof spaced, " %s ", allow);
+        snprintf(needle, sizeof needle, " %s ", word);
+        left -= strstr(spaced, needle) != NULL ? 1 : 100;
+    }
+    if (left != 0) {
+        complain(c, "Allow names other methods");
+    }
+}
+
+static void judge_type(struct whole_client *c, struct answer *answer, const char *type) {
+    const struct field *field = find(answer, "Content-Type");
+    if (type == NULL ? field != NULL : !value_is(field, type)) {
+        complain(c, "a wrong Content-Type");
+    }
+}
+
+static void judge_salt(struct whole_client *c, struct answer *answer, const struct whole_request *want) {
+    const struct field *field = find(answer, "X-Salt");
+    char salt[16];
+    snprintf(salt, sizeof salt, "%u", want->salt);
+    if (want->salted ? !value_is(field, salt) : field != NULL) {
+        complain(c, "a wrong X-Salt");
+    }
+}
+
+static void judge_unknown(struct whole_client *c, const struct answer *answer) {
+    for (uint32_t i = 0; i < answer->count; i++) {
+        if (!answer->fields[i].seen) {
+            complain(c, "a field that nobody expects");
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------------- body ---- */
+
+static bool bodiless(const struct whole_request *want) {
+    return want->head_only || want->status == 204 || want->status == 304; /* RFC 9112 §6.3 */
+}
+
+static void judge_body(struct whole_client *c, const struct answer *answer, const struct whole_request *want) {
+    bool needs_length = want->status != 204 && want->status != 304;
+    if (answer->has_length != needs_length || (needs_length && answer->length != want->len)) {
+        complain(c, "a wrong Content-Length");
+    }
+    for (uint64_t i = 0; i < answer->body.len; i++) {
+        char byte = want->body == WHOLE_TEXT ? want->text[i] : whole_fill(want->salt, i);
+        if (answer->body.data[i] != byte) {
+            complain(c, "a wrong body");
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------------- answers ---- */
+
+/* One that the model did not want: a pool was empty. Two shapes: with a body of text, or with none. */
+static void expect_shed(struct whole_client *c, struct answer *answer, struct whole_request *want) {
+    struct whole *w = c->w;
+    if (++w->shed > shortages(w)) {
+        complain(c, "503, and nothing was short");
+    }
+    whole_expect_error(want, 503);
+    want->allow = NULL;
+    if (find(answer, "Content-Type") == NULL) {
+        want->type = NULL;
+        want->len = 0;
+    }
+    if (!value_is(find(answer, "Retry-After"), "1")) {
+        complain(c, "503 without Retry-After");
+    }
+}
+
+/* RFC 9112 §9.3, §9.6 */
+static void judge_connection(struct whole_client *c, const struct answer *answer, const struct whole_request *want, bool may) {
+    bool ending = may || c->w->drain_ns != 0 || c->half_closed;
+    if (want->closes && !answer->close) {
+        complain(c, "no Connection: close");
+    }
+    if (answer->close && !want->closes && !ending) {
+        complain(c, "Connection: close without a reason");
+    }
+    if (answer->keep_alive != (want->old && !answer->close) && want->status != 503) {
+        complain(c, "a wrong Connection: keep-alive");
+    }
+}
+
+/* What is wanted of the next answer: what the model says, or what the times allow instead. */
+static struct whole_request wanted(struct whole_client *c, struct answer *answer, bool *may_close) {
+    struct whole_request nobody = { .kind = "none" };
+    bool asked = c->next < c->count && c->requests[c->next].first_ns != 0;
+    struct whole_request want = asked ? c->requests[c->next] : nobody;
+    *may_close = false;
+    if (answer->status == 503 && want.status != 503) {
+        expect_shed(c, answer, &want);
+        *may_close = true;
+        want.closes = want.closes && asked && c->sent >= want.end;
+        return want;
+    }
+    if (!asked) {
+        complain(c, "an answer that nobody asked for");
+    }
+    if (answer->status == 408) {
+        if (!timed_out(c, &want)) {
+            complain(c, "408 too early");
+        }
+        whole_expect_error(&want, 408);
+        want.allow = NULL;
+        want.closes = true;
+        want.old = false;
+        return want;
+    }
+    if (c->sent < want.end && !want.early) {
+        bool late = want.decided && timed_out(c, &want);
+        if (!late) {
+            complain(c, "answered before it was sent");
+        }
+        want.closes = true;
+    }
+    return want;
+}
+
+static void judge_answer(struct whole_client *c, struct answer *answer) {
+    bool may_close;
+    struct whole_request want = wanted(c, answer, &may_close);
+    const char *reason = whole_reason(answer->status);
+    if (answer->status != want.status) {
+        complain(c, "a wrong status");
+    }
+    if (reason == NULL || answer->reason.len != strlen(reason) || memcmp(answer->reason.data, reason, answer->reason.len) != 0) {
+        complain(c, "a wrong reason");
+    }
+    judge_date(c, answer, want.first_ns != 0 ? want.first_ns : c->connected_ns);
+    judge_type(c, answer, want.type);
+    judge_allow(c, answer, want.allow);
+    judge_salt(c, answer, &want);
+    judge_connection(c, answer, &want, may_close);
+    judge_body(c, answer, &want);
+    judge_unknown(c, answer);
+    whole_trace(c->w, "client %u: request %u (%s) is answered: %d%s", c->index, c->next, want.kind, answer->status,
+                answer->close ? ", close" : "");
+    c->w->statuses[answer->status / 100]++;
+    c->w->answers++;
+    c->next++;
+    c->last_seen = answer->close;
+    if (want.head_only && answer->close && (answer->status == 408 || answer->status == 503)) {
+        c->body_left = want.len;
+        memcpy(c->body_text, want.text, sizeof c->body_text);
+    }
+}
+
+/* Behind the last answer nothing comes, but for the body of an answer to a HEAD that the server has not read. */
+static void judge_rest(struct whole_client *c) {
+    if (c->in_len > c->body_left || memcmp(c->in, c->body_text, c->in_len) != 0) {
+        complain(c, "bytes behind the last answer");
+    }
+}
+
+/* RFC 9110 §15.2.1: once, for a request that asked for it, before its answer. */
+static void judge_interim(struct whole_client *c, const struct answer *answer) {
+    struct whole_request *r = c->next < c->count ? &c->requests[c->next] : NULL;
+    if (answer->status != 100 || answer->count > 0 || answer->reason.len != 8 || memcmp(answer->reason.data, "Continue", 8) != 0) {
+        complain(c, "an interim answer that is not 100 (Continue)");
+    }
+    if (r == NULL || !r->interim || r->interim_seen || r->head_ns == 0) {
+        complain(c, "100 (Continue) for nothing");
+    }
+    whole_trace(c->w, "client %u: request %u may go on", c->index, c->next);
+    r->interim_seen = true;
+}
+
+/* ------------------------------------------------------------------------------------------------------- the stream ---- */
+
+/* Bytes of the answer in front of `bytes`; 0 when it is not whole yet. */
+static size_t whole_answer(struct whole_client *c, struct span bytes, uint32_t index, struct answer *answer) {
+    if (!read_head(c, bytes, answer)) {
+        return 0;
+    }
+    bool head_only = index < c->count && c->requests[index].head_only && c->requests[index].first_ns != 0;
+    struct whole_request shape = { .head_only = head_only, .status = answer->status };
+    size_t length = bodiless(&shape) || answer->status < 200 ? 0 : (size_t)answer->length;
+    if (length > bytes.len - answer->head) {
+        return 0;
+    }
+    answer->body = span_of(bytes.data + answer->head, length);
+    return answer->head + length;
+}
+
+static void consume(struct whole_client *c, size_t bytes) {
+    c->in_len -= bytes;
+    memmove(c->in, c->in + bytes, c->in_len);
+}
+
+/* An answer is lost, or two have changed places. True: the stream has changed. */
+static bool mutate_answers(struct whole_client *c, size_t first) {
+    struct whole *w = c->w;
+    if (w->mutated || (w->mutation != WHOLE_DROP && w->mutation != WHOLE_SWAP) || random_below(&w->random, 4) != 0) {
+        return false;
+    }
+    if (w->mutation == WHOLE_DROP) {
+        w->mutated = true;
+        consume(c, first);
+        return true;
+    }
+    struct answer answer;
+    size_t second = whole_answer(c, span_of(c->in + first, c->in_len - first), c->next + 1, &answer);
+    bool same = second == first && memcmp(c->in, c->in + first, first) == 0;
+    if (second == 0 || same) {
+        return false;
+    }
+    w->mutated = true;
+    char *swapped = malloc(first + second);
+    if (swapped == NULL) {
+        whole_fail(w, "no memory");
+    }
+    memcpy(swapped, c->in + first, second);
+    memcpy(swapped + second, c->in, first);
+    memcpy(c->in, swapped, first + second);
+    free(swapped);
+    return true;
+}
+
+void whole_judge(struct whole_client *c) {
+    while (c->in_len > 0) {
+        struct answer answer;
+        if (c->last_seen) {
+            judge_rest(c);
+            return;
+        }
+        size_t bytes = whole_answer(c, span_of(c->in, c->in_len), c->next, &answer);
+        if (bytes == 0) {
+            return;
+        }
+        if (mutate_answers(c, bytes)) {
+            continue;
+        }
+        if (answer.status < 200) {
+            judge_interim(c, &answer);
+        } else {
+            judge_answer(c, &answer);
+        }
+        consume(c, bytes);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------------ ends ---- */
+
+/* RFC 9112 §9.6: who says that a request is its last and sends more has itself to blame when the answer is lost to a reset. */
+static bool careless(const struct whole_client *c) {
+    const struct whole_request *last = c->next < c->count ? &c->requests[c->next] : NULL;
+    return last != NULL && last->asked_close && c->sent > last->end;
+}
+
+/* The client, the world or the clock broke it: then anything may be missing. */
+static bool broken(const struct whole_client *c) {
+    const struct whole *w = c->w;
+    return sim_faults(w->world)->resets > 0 || drain_over(w) || too_slow(c) || careless(c);
+}
+
+/* A keep-alive connection that was idle for long enough; a request may have crossed its end. RFC 9112 §9.5 */
+static bool was_idle(const struct whole_client *c, const struct whole_request *r) {
+    uint64_t since = c->next > 0 ? c->requests[c->next - 1].last_ns : c->connected_ns;
+    uint64_t until = since + c->w->config.idle_timeout_ns;
+    bool crossed = r == NULL || r->first_ns == 0 || r->first_ns + whole_slack(c->w) >= until;
+    return whole_now(c->w) >= until && crossed;
+}
+
+/* The drain closes what is idle; requests that come later are lost. So is who was not accepted yet. */
+static bool was_drained(const struct whole_client *c, const struct whole_request *r) {
+    const struct whole *w = c->w;
+    if (w->drain_ns == 0) {
+        return false;
+    }
+    return c->received == 0 || r == NULL || r->first_ns == 0 || r->first_ns + whole_slack(w) >= w->drain_ns;
+}
+
+/* Nothing that was asked for is missing. */
+static bool settled(const struct whole_client *c, const struct whole_request *r) {
+    return c->half_closed && (r == NULL || r->last_ns == 0);
+}
+
+/* Pools were so short that not even a 503 could be written, or no slot was left. */
+static bool was_silenced(const struct whole_client *c) {
+    const struct worker *worker = c->w->worker;
+    const struct pool *pools = worker->pools;
+    bool no_answer = pools[PLAN_CARRIES].refused > 0 && pools[PLAN_EXCHANGES].refused > 0;
+    return no_answer || pools[PLAN_BLOCKS].refused > 0 || (worker->figures.refused > 0 && c->received == 0);
+}
+
+void whole_judge_end(struct whole_client *c) {
+    if (broken(c)) {
+        return;
+    }
+    if (c->in_len > 0 && c->in_len != c->body_left) {
+        complain(c, "the connection ends within an answer");
+    }
+    if (c->last_seen) {
+        bool sending = c->next > 0 && c->sent > c->requests[c->next - 1].end;
+        if (c->error < 0 && !sending) {
+            complain(c, "a reset behind the last answer");
+        }
+        return;
+    }
+    const struct whole_request *r = c->next < c->count ? &c->requests[c->next] : NULL;
+    if (settled(c, r) || was_idle(c, r) || was_drained(c, r) || was_silenced(c)) {
+        return;
+    }
+    complain(c, c->error < 0 ? "a reset without a reason" : "the connection ends without a reason");
+}
