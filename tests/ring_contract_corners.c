@@ -83,6 +83,35 @@ static void close_listener_at_accept(struct rig *rig) {
     }
 }
 
+static void stop_at_accept(struct rig *rig, enum side side, struct link *link, const struct ring_event *event) {
+    (void)link;
+    if (side == SERVER && event->type == RING_ACCEPTED) ring_accept(rig->ring[SERVER], rig->listener->id, false);
+}
+
+/* The owner has no room for a second client: those that came with the first wait, and another listener's don't. */
+static void accept_off_at_once(struct rig *rig) {
+    enum { CLIENTS = 20 };
+    rig_open_listening(rig, &(struct rig_options){ .sockets_max = { 200, 200 } });
+    struct link *other = rig_listen(rig, SERVER, "127.0.0.1:0", 16);
+    rig_pump_ms(rig, 2);
+    for (uint32_t i = 0; i < CLIENTS; i++) link_connect(rig);
+    rig_wait(rig, CLIENT, ring_now(rig->ring[CLIENT]) + FAR_NS);
+    rig->on_event = stop_at_accept;
+    RIG_UNTIL(rig, rig->listener->accepts == 1);
+    rig_pump_ms(rig, 20);
+    RIG_CHECK(rig, rig->listener->accepts == 1);
+    RIG_CHECK(rig, ring_local(rig->ring[SERVER], other->id, &rig->address) == 0);
+    for (uint32_t i = 1; i <= 3; i++) {
+        link_connect(rig);
+        RIG_UNTIL(rig, other->accepts == i);
+    }
+    for (uint32_t i = 2; i <= CLIENTS; i++) { /* one at a time, as slots come free */
+        ring_accept(rig->ring[SERVER], rig->listener->id, true);
+        RIG_UNTIL(rig, rig->listener->accepts == i);
+        RIG_CHECK(rig, rig->listener->accepts == i);
+    }
+}
+
 static void close_two_at_the_end(struct rig *rig, enum side side, struct link *link, const struct ring_event *event) {
     (void)link;
     if (side != SERVER || event->type != RING_FINISHED || rig->finished[SERVER] != TURN_MAX - 2) return;
@@ -213,6 +242,7 @@ static void pause_in_a_flood(struct rig *rig) {
 const struct contract_scenario contract_corners[] = {
     { .name = "full_turn_keeps_the_wake", .run = full_turn_keeps_the_wake, .threads = true },
     { .name = "full_turn_keeps_readiness", .run = full_turn_keeps_readiness },
+    { .name = "accept_off_at_once", .run = accept_off_at_once },
     { .name = "close_listener_at_accept", .run = close_listener_at_accept },
     { .name = "accepting_goes_on_after_a_full_turn", .run = accepting_goes_on_after_a_full_turn },
     { .name = "release_closes_once", .run = release_closes_once, .needs = ROW_REAL, .skip_reason = NO_DESCRIPTORS },

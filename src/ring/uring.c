@@ -163,7 +163,7 @@ static bool anything_pending(const struct uring *uring) {
     if (ring_common_pending(&uring->base)) return true;
     /* Those that were armed may have no bytes to take the buffers with; others in the line have. */
     if (uring->starved.count > 0 && uring->buffers.with_kernel > 0) return true;
-    return uring->parked_count > 0 && uring->base.slots.in_use < uring->base.slots.count;
+    return uring_accept_pending(uring);
 }
 
 /* Quiet sends complete inside the enter that submits them, and nobody waits for that: they are not what ends the sleep. One

@@ -36,10 +36,33 @@ static void disarm(struct uring *uring, struct uring_slot *slot) {
     uring_cancel(uring, slot, OP_ACCEPT);
 }
 
+static struct parked *parked_at(const struct uring *uring, uint32_t i) {
+    return &uring->parked[(uring->parked_head + i) % uring->parked_max];
+}
+
+/* A listener that was stopped keeps its clients waiting; those of others go before them. The number in the line, or
+ * parked_count. */
+static uint32_t first_wanted(const struct uring *uring) {
+    uint32_t i = 0;
+    for (; i < uring->parked_count; i++) {
+        struct slot *listener = slots_find(&uring->base.slots, parked_at(uring, i)->listener);
+        if (listener == NULL || !uring_slot_of(listener)->accept_off) break;
+    }
+    return i;
+}
+
+static bool none_wanted(const struct uring *uring) {
+    return uring->parked_count == 0 || first_wanted(uring) == uring->parked_count;
+}
+
+bool uring_accept_pending(const struct uring *uring) {
+    return slots_free(uring) > 0 && !none_wanted(uring);
+}
+
 static bool may_arm(const struct uring *uring, const struct uring_slot *slot) {
     if (slot->accepting || slot->accept_off || slot->base.closing) return false;
     if (uring->accept_retry_ns != 0) return false;
-    return uring->parked_count == 0 && slots_free(uring) > 0;
+    return slots_free(uring) > 0 && none_wanted(uring);
 }
 
 /* What kind of names its clients have; kept in the listener's own place of the table. */
@@ -156,10 +179,13 @@ static void park(struct uring *uring, struct ring_id listener, int32_t file, boo
 }
 
 bool uring_accept_parked(struct uring *uring, struct ring_event *out) {
-    if (slots_free(uring) == 0) return false;
-    struct parked parked = uring->parked[uring->parked_head];
+    if (!uring_accept_pending(uring)) return false;
+    uint32_t at = first_wanted(uring);
+    struct parked parked = *parked_at(uring, at);
+    for (; at > 0; at--) *parked_at(uring, at) = *parked_at(uring, at - 1);
     uring->parked_head = (uring->parked_head + 1) % uring->parked_max;
-    if (--uring->parked_count == 0) uring->accept_check = true; /* it waited for the last one */
+    uring->parked_count--;
+    if (none_wanted(uring)) uring->accept_check = true; /* it waited for the last one */
     return deliver(uring, parked.listener, parked.file, parked.fixed, out);
 }
 
@@ -199,7 +225,7 @@ bool uring_accepted(struct uring *uring, struct uring_slot *slot, const struct i
         uring_close_file(uring, cqe->res, fixed);
         return false;
     }
-    bool told = uring->parked_count == 0 && slots_free(uring) > 0;
+    bool told = slots_free(uring) > 0 && !slot->accept_off && none_wanted(uring);
     if (told)
         deliver(uring, listener, cqe->res, fixed, out);
     else
@@ -213,11 +239,11 @@ bool uring_accepted(struct uring *uring, struct uring_slot *slot, const struct i
 static void drop_parked(struct uring *uring, struct ring_id listener) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < uring->parked_count; i++) {
-        struct parked parked = uring->parked[(uring->parked_head + i) % uring->parked_max];
+        struct parked parked = *parked_at(uring, i);
         if (ring_id_equal(parked.listener, listener))
             uring_close_file(uring, parked.file, parked.fixed);
         else
-            uring->parked[(uring->parked_head + kept++) % uring->parked_max] = parked;
+            *parked_at(uring, kept++) = parked;
     }
     uring->parked_count = kept;
 }

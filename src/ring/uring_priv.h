@@ -105,7 +105,7 @@ union submission {
     struct sockaddr_storage address;
 };
 
-/* A connection that was accepted when no slot was free. */
+/* A connection that was accepted when no slot was free, or after its listener was stopped. */
 struct parked {
     int32_t file;
     bool fixed;
@@ -143,7 +143,7 @@ struct uring {
     uint32_t listener_count;
     bool accept_check;        /* a slot or descriptor came free: see uring_accept_resume */
     uint64_t accept_retry_ns; /* accepting again at this time after EMFILE; 0: not waiting */
-    struct parked *parked;    /* accepted connections without a slot, FIFO */
+    struct parked *parked;    /* accepted connections that wait for a slot or their listener, FIFO */
     uint32_t parked_head, parked_count, parked_max;
     bool ask_peers;           /* the kernel tells the peers' names through the ring: uring_accept.c */
     int32_t broken;           /* -errno: the ring cannot go on */
@@ -212,7 +212,9 @@ void uring_accept(struct ring *ring, struct slot *slot, bool on);
 bool uring_accepted(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
 /* The kernel would not say who a client is. */
 void uring_peer_failed(struct uring *uring, int32_t error);
-/* A parked connection that gets a slot now; false when there is none. */
+/* A parked connection may have a slot now. */
+bool uring_accept_pending(const struct uring *uring);
+/* It gets the slot; false when there is none. */
 bool uring_accept_parked(struct uring *uring, struct ring_event *out);
 /* Starts to accept again where that stopped for want of slots or descriptors. */
 void uring_accept_resume(struct uring *uring);
