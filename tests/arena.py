@@ -14,9 +14,10 @@ STOP_SECONDS = 20
 class Arena:
     """One running server: `with Arena(program, "--io", "epoll") as arena: arena.port`."""
 
-    def __init__(self, program, *flags, env=None, listen="127.0.0.1:0"):
+    def __init__(self, program, *flags, env=None, listen="127.0.0.1:0", preexec_fn=None):
         self.command = [program, "--listen", listen, *flags]
-        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=env)
+        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=env,
+                                        preexec_fn=preexec_fn)
         self.lines = []
         self.port = None
         self.backend = None
