@@ -173,6 +173,30 @@ static void slow_reader(struct rig *rig) {
     RIG_UNTIL(rig, client->received == 8 * MIB && server->sents == 1);
 }
 
+/* What the other end has taken tells a slow reader from one that reads nothing. */
+static void taken_by_a_slow_reader(struct rig *rig) {
+    rig_open_listening(rig, NULL);
+    struct link *client = rig_pair(rig), *server = client->peer;
+    link_mode(client, RING_METERED);
+    rig_pump_ms(rig, 2);
+    link_send(server, 8 * MIB);
+    rig_pump_ms(rig, 50);
+    uint64_t stuck = ring_taken(link_ring(server), server->id);
+    rig_pump_ms(rig, 50);
+    RIG_CHECK(rig, server->sents == 0);
+    RIG_CHECK(rig, ring_taken(link_ring(server), server->id) == stuck);
+    uint64_t limit = rig_limit(rig), rounds = 0;
+    while (ring_taken(link_ring(server), server->id) == stuck) {
+        if (!client->asked) link_more(client);
+        rig_turn(rig);
+        RIG_CHECK(rig, !rig_late(rig, limit, rounds++));
+    }
+    RIG_CHECK(rig, server->sents == 0); /* and that is before the send is over */
+    link_mode(client, RING_FREE);
+    RIG_UNTIL(rig, client->received == 8 * MIB && server->sents == 1);
+    RIG_UNTIL(rig, ring_taken(link_ring(server), server->id) >= 8 * MIB);
+}
+
 static void many_segments(struct rig *rig) {
     rig_open_listening(rig, NULL);
     struct link *client = rig_pair(rig), *server = client->peer;
@@ -303,6 +327,7 @@ const struct contract_scenario contract_stream[] = {
     { .name = "kept_bytes_at_free", .run = kept_bytes_at_free },
     { .name = "switch_modes_while_data_arrives", .run = switch_modes_while_data_arrives },
     { .name = "slow_reader", .run = slow_reader },
+    { .name = "taken_by_a_slow_reader", .run = taken_by_a_slow_reader },
     { .name = "many_segments", .run = many_segments },
     { .name = "half_close_by_peer", .run = half_close_by_peer },
     { .name = "half_close_by_us", .run = half_close_by_us },

@@ -174,7 +174,7 @@ static enum rm_step comment(struct rm_exchange *x) {
 
 /* ---------------------------------------------------------------------------------------------------- lent ---- */
 
-static char treasure[100000];
+static char treasure[400000];
 
 static void take_back(void *arg) {
     assert_ptr_equal(arg, treasure);
@@ -368,6 +368,25 @@ static void test_slow_reader_is_cut(void **state) {
     assert_int_equal(rig.worker->figures.timeouts[3], 1);
 }
 
+/* One send that takes far longer than --write-timeout, to a client that reads on; then it stops. */
+static void test_slow_but_steady(void **state) {
+    (void)state;
+    struct rig_client *client = rig_connect(&rig);
+    client->slow = true;
+    rig_send(&rig, client, GET("/lend"));
+    for (int i = 0; i < 12; i++) {
+        rig_run(&rig, 1500);
+        ring_receive_more(rig.clients_ring, client->id);
+    }
+    assert_true(client->len > 0);
+    assert_int_equal(released, 0);
+    assert_int_equal(client->error, 0);
+    assert_int_equal(rig.worker->figures.timeouts[3], 0);
+    rig_run(&rig, 5000);
+    assert_int_equal(rig.worker->figures.timeouts[3], 1);
+    assert_int_equal(released, 1);
+}
+
 static void test_stream_waits_without_timeout(void **state) {
     (void)state;
     struct rig_client *client = get("/events");
@@ -479,8 +498,8 @@ static void test_events_drain(void **state) {
 static void test_lent(void **state) {
     (void)state;
     struct rig_client *client = get("/lend");
-    assert_has(client->text, "Content-Length: 100000\r\n");
-    assert_int_equal(count_of(client->text, "tttttttttt"), 10000);
+    assert_has(client->text, "Content-Length: 400000\r\n");
+    assert_int_equal(count_of(client->text, "tttttttttt"), 40000);
     assert_int_equal(released, 1);
     ask("HEAD", "/lend", "1.1");
     rig_run(&rig, 10);
@@ -538,6 +557,7 @@ int main(void) {
         TEST(test_ten_thousand_chunks),
         TEST(test_slow_reader),
         TEST(test_slow_reader_is_cut),
+        TEST(test_slow_but_steady),
         TEST(test_stream_waits_without_timeout),
         TEST(test_client_disappears),
         TEST(test_stream_behind_a_stream),

@@ -338,9 +338,9 @@ static void test_write_timeout(void **state) {
     struct rig_client *client = rig_connect(&rig);
     client->slow = true;
     rig_send(&rig, client, GET("/large") GET("/large") GET("/large") GET("/large"));
-    rig_run(&rig, 2500);
+    rig_run(&rig, 3000);
     assert_int_equal(rig.worker->figures.closed, 0);
-    rig_run(&rig, 1500);
+    rig_run(&rig, 1750); /* a first look after a quarter of it, and the grid */
     assert_int_equal(rig.worker->figures.timeouts[3], 1);
     assert_int_equal(rig.worker->figures.closed, 1);
 }

@@ -274,6 +274,7 @@ const struct ring_backend ring_epoll_backend = {
     .close = epoll_close,
     .peer = epoll_peer,
     .local = epoll_local,
+    .taken = epoll_taken,
     .watch = epoll_watch,
     .rewatch = epoll_rewatch,
     .offload = epoll_offload,

@@ -97,6 +97,7 @@ void epoll_send_more(struct epoll *epoll, struct epoll_slot *slot);
 void epoll_shutdown_write(struct ring *ring, struct slot *slot);
 void epoll_close(struct ring *ring, struct slot *slot, bool reset);
 int32_t epoll_peer(struct ring *ring, struct slot *slot, struct ring_address *out);
+uint64_t epoll_taken(struct ring *ring, struct slot *slot);
 int32_t epoll_local(struct ring *ring, struct slot *slot, struct ring_address *out);
 int32_t epoll_watch(struct ring *ring, int fd, uint32_t interest, bool persistent, void *user, struct ring_id *out);
 void epoll_rewatch(struct ring *ring, struct slot *slot, uint32_t interest);

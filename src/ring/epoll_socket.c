@@ -321,6 +321,10 @@ int32_t epoll_local(struct ring *ring, struct slot *slot, struct ring_address *o
     return ring_socket_local(ring, epoll_slot_of(slot)->fd, out);
 }
 
+uint64_t epoll_taken(struct ring *ring, struct slot *slot) {
+    return ring_socket_taken(ring, epoll_slot_of(slot)->fd);
+}
+
 /* ------------------------------------------------------------------------------------------------------- watch ---- */
 
 static uint32_t watch_events(uint32_t interest, bool persistent) {

@@ -167,6 +167,10 @@ void ring_set_user(struct ring *ring, struct ring_id id, void *user) {
     slots_get(&ring->slots, id)->user = user;
 }
 
+uint64_t ring_taken(struct ring *ring, struct ring_id id) {
+    return ring->backend->taken(ring, get(ring, id, SLOT_SOCKET));
+}
+
 void ring_receive_mode(struct ring *ring, struct ring_id id, enum ring_receive mode) {
     ring->backend->receive_mode(ring, get(ring, id, SLOT_SOCKET), mode);
 }

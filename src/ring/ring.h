@@ -272,6 +272,11 @@ void ring_reset(struct ring *ring, struct ring_id id);
 /* Our end, also of a listener that asked for port 0. Rare path: getsockname(2). */
 [[gnu::warn_unused_result]] int32_t ring_local(struct ring *ring, struct ring_id id, struct ring_address *out);
 
+/* Bytes that the other end's kernel has taken so far, for telling a send that is slow from one that is stuck: a large send
+ * buffer may be refilled in leaps that are minutes apart. It never goes down; 0 when that is not known (a Unix socket, no
+ * descriptor free). Rare path: getsockopt(2), tcpi_bytes_acked of TCP_INFO. */
+uint64_t ring_taken(struct ring *ring, struct ring_id id);
+
 /* ------------------------------------------------------------------------------------------- watches and helpers ---- */
 
 /* Watches a descriptor of the caller's (a pipe, a timerfd, a library's socket): RING_READY when one of `interest` (READABLE,

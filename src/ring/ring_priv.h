@@ -30,6 +30,7 @@ struct ring_backend {
     void (*close)(struct ring *ring, struct slot *slot, bool reset); /* slot->closing is set already */
     int32_t (*peer)(struct ring *ring, struct slot *slot, struct ring_address *out);
     int32_t (*local)(struct ring *ring, struct slot *slot, struct ring_address *out);
+    uint64_t (*taken)(struct ring *ring, struct slot *slot);
     int32_t (*watch)(struct ring *ring, int fd, uint32_t interest, bool persistent, void *user, struct ring_id *out);
     void (*rewatch)(struct ring *ring, struct slot *slot, uint32_t interest);
     void (*offload)(struct ring *ring, struct ring_job *job);
@@ -118,6 +119,8 @@ void ring_socket_linger_zero(struct ring *ring, int fd);
 void ring_socket_shutdown(struct ring *ring, int fd);
 int32_t ring_socket_peer(struct ring *ring, int fd, struct ring_address *out);
 int32_t ring_socket_local(struct ring *ring, int fd, struct ring_address *out);
+/* 0 when the kernel does not say. */
+uint64_t ring_socket_taken(struct ring *ring, int fd);
 
 /* ---- counting: single writer, relaxed, so that another thread may read ---- */
 static inline void ring_count(uint64_t *counter, uint64_t n) {

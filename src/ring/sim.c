@@ -414,6 +414,7 @@ const struct ring_backend ring_sim_backend = {
     .close = sim_close,
     .peer = sim_peer,
     .local = sim_local,
+    .taken = sim_taken,
     .watch = sim_watch,
     .rewatch = sim_rewatch,
     .offload = sim_offload,

@@ -199,6 +199,7 @@ uint32_t sim_net_read(struct sim_world *world, struct sim_end *end, char *out, u
     in->len -= n;
     in->arrived -= n;
     in->kept -= in->kept < n ? in->kept : n;
+    in->read += n;
     return n;
 }
 

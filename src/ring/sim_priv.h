@@ -44,6 +44,7 @@ struct sim_inbox {
     uint32_t len;     /* bytes in all */
     uint32_t arrived; /* may be received */
     uint32_t kept;    /* have left the socket: they take no room in its buffer */
+    uint64_t read;    /* bytes that have been received, in all */
     bool fin_travels, fin;     /* the peer's FIN: sent, and arrived behind all bytes */
     bool reset_travels, reset; /* likewise its RST */
 };
@@ -242,6 +243,7 @@ void sim_receive_more(struct ring *ring, struct slot *head);
 void sim_send(struct ring *common, struct slot *head, const struct iovec *segments, uint32_t n, enum ring_send how);
 void sim_shutdown_write(struct ring *ring, struct slot *head);
 int32_t sim_peer(struct ring *ring, struct slot *head, struct ring_address *out);
+uint64_t sim_taken(struct ring *ring, struct slot *head);
 int32_t sim_local(struct ring *ring, struct slot *head, struct ring_address *out);
 bool sim_accept_event(struct sim_ring *ring, struct sim_slot *listener, struct ring_event *out);
 bool sim_connected_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out);

@@ -297,3 +297,8 @@ int32_t sim_local(struct ring *ring, struct slot *head, struct ring_address *out
     return 0;
 }
 
+/* The other end's kernel has no buffer here but what its owner has not received yet. */
+uint64_t sim_taken(struct ring *ring, struct slot *head) {
+    const struct sim_slot *slot = sim_slot_of(head);
+    return slot->end == NULL ? 0 : sim_end_peer(sim_of(ring)->world, slot->end)->in.read;
+}

@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h> /* the C library's struct tcp_info may be older than tcpi_bytes_acked */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "ring/ring_priv.h"
@@ -91,4 +91,12 @@ int32_t ring_socket_local(struct ring *ring, int fd, struct ring_address *out) {
     if (getsockname(fd, (struct sockaddr *)&out->storage, &out->len) == 0) return 0;
     out->len = 0;
     return -errno;
+}
+
+uint64_t ring_socket_taken(struct ring *ring, int fd) {
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof info;
+    ring_count_call(ring, RING_CALL_getsockopt);
+    bool told = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0;
+    return told ? info.tcpi_bytes_acked : 0;
 }

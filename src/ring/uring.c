@@ -23,6 +23,7 @@ const struct ring_backend ring_uring_backend = {
     .close = uring_close,
     .peer = uring_peer,
     .local = uring_local,
+    .taken = uring_taken,
     .watch = uring_watch,
     .rewatch = uring_rewatch,
     .offload = uring_offload,

@@ -230,6 +230,7 @@ bool uring_sent(struct uring *uring, struct uring_slot *slot, const struct io_ur
 void uring_shutdown_write(struct ring *ring, struct slot *slot);
 void uring_close(struct ring *ring, struct slot *slot, bool reset);
 int32_t uring_peer(struct ring *ring, struct slot *slot, struct ring_address *out);
+uint64_t uring_taken(struct ring *ring, struct slot *slot);
 int32_t uring_local(struct ring *ring, struct slot *slot, struct ring_address *out);
 int32_t uring_watch(struct ring *ring, int fd, uint32_t interest, bool persistent, void *user, struct ring_id *out);
 void uring_rewatch(struct ring *ring, struct slot *slot, uint32_t interest);

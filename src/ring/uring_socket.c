@@ -136,9 +136,9 @@ static int32_t install(struct uring *uring, const struct uring_slot *slot) {
     return uring_take_installed(uring, tag);
 }
 
-typedef int32_t with_fd_fn(struct ring *ring, int fd, struct ring_address *out);
+typedef int32_t with_fd_fn(struct ring *ring, int fd, void *out);
 
-static int32_t with_descriptor(struct uring *uring, struct uring_slot *slot, with_fd_fn *call, struct ring_address *out) {
+static int32_t with_descriptor(struct uring *uring, struct uring_slot *slot, with_fd_fn *call, void *out) {
     if (!slot->fixed) return call(&uring->base, slot->file, out);
     int32_t fd = install(uring, slot);
     if (fd < 0) return fd;
@@ -147,13 +147,13 @@ static int32_t with_descriptor(struct uring *uring, struct uring_slot *slot, wit
     return result;
 }
 
-static int32_t call_shutdown(struct ring *ring, int fd, struct ring_address *out) {
+static int32_t call_shutdown(struct ring *ring, int fd, void *out) {
     (void)out;
     ring_socket_shutdown(ring, fd);
     return 0;
 }
 
-static int32_t call_linger(struct ring *ring, int fd, struct ring_address *out) {
+static int32_t call_linger(struct ring *ring, int fd, void *out) {
     (void)out;
     ring_socket_linger_zero(ring, fd);
     return 0;
@@ -172,12 +172,31 @@ void uring_shutdown_write(struct ring *ring, struct slot *base) {
     uring_queue(uring, sqe, OP_CLOSE, NULL);
 }
 
+static int32_t call_peer(struct ring *ring, int fd, void *out) {
+    return ring_socket_peer(ring, fd, out);
+}
+
 int32_t uring_peer(struct ring *ring, struct slot *slot, struct ring_address *out) {
-    return with_descriptor(uring_of(ring), uring_slot_of(slot), ring_socket_peer, out);
+    return with_descriptor(uring_of(ring), uring_slot_of(slot), call_peer, out);
+}
+
+static int32_t call_local(struct ring *ring, int fd, void *out) {
+    return ring_socket_local(ring, fd, out);
 }
 
 int32_t uring_local(struct ring *ring, struct slot *slot, struct ring_address *out) {
-    return with_descriptor(uring_of(ring), uring_slot_of(slot), ring_socket_local, out);
+    return with_descriptor(uring_of(ring), uring_slot_of(slot), call_local, out);
+}
+
+static int32_t call_taken(struct ring *ring, int fd, void *out) {
+    *(uint64_t *)out = ring_socket_taken(ring, fd);
+    return 0;
+}
+
+uint64_t uring_taken(struct ring *ring, struct slot *slot) {
+    uint64_t taken = 0;
+    (void)with_descriptor(uring_of(ring), uring_slot_of(slot), call_taken, &taken); /* without a descriptor: not known */
+    return taken;
 }
 
 /* ------------------------------------------------------------------------------------------------------- close ---- */

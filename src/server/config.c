@@ -210,7 +210,7 @@ static const struct flag flags[] = {
     { "watches", "N", "1024", NULL, read_watches, "descriptors that handlers wait for at a time, per worker; more get 503" },
     { "header-timeout", "TIME", "10s", NULL, read_header_timeout, "from the first byte of a head to its last" },
     { "body-timeout", "TIME", "10s", NULL, read_body_timeout, "from one piece of a body to the next" },
-    { "write-timeout", "TIME", "10s", NULL, read_write_timeout, "for one send to be taken by the client" },
+    { "write-timeout", "TIME", "10s", NULL, read_write_timeout, "without the client taking a byte of what it is sent" },
     { "idle-timeout", "TIME", "75s", NULL, read_idle_timeout, "between requests of a connection" },
     { "drain-timeout", "TIME", "10s", NULL, read_drain_timeout, "for requests in flight after TERM or INT" },
     { "log-level", "LEVEL", "info", NULL, read_log_level, "error, warn, info or debug" },

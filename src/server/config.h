@@ -45,7 +45,8 @@ struct config {
     uint32_t offloads;     /* per worker: jobs under way */
     uint32_t watches;      /* per worker: watched descriptors and periodic timers */
     uint64_t output_bytes; /* per connection: above it nothing more is read from it */
-    uint64_t header_timeout_ns, body_timeout_ns, write_timeout_ns, idle_timeout_ns, drain_timeout_ns;
+    uint64_t header_timeout_ns, body_timeout_ns, idle_timeout_ns, drain_timeout_ns;
+    uint64_t write_timeout_ns; /* without progress of what is sent, as ring_taken knows it; noticed within twice as long */
     enum log_level log_level;
     const char *access_log; /* a path, "-" for standard output, or NULL: none */
     enum access_format access_format;

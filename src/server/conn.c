@@ -125,12 +125,17 @@ static void set_read_deadline(struct conn_state *conn) {
     conn->waiting = (uint8_t)phase;
 }
 
+/* The first look at a send that takes long is after this part of the write timeout: from then on it is known what the client
+ * has taken. Until then there is no need to ask. */
+enum { FIRST_LOOK = 4 };
+
 static void set_deadlines(struct conn_state *conn) {
     set_read_deadline(conn);
     if (stream_pending(&conn->stream) == 0) {
         conn->send_deadline_ns = 0;
     } else if (conn->send_deadline_ns == 0) {
-        conn->send_deadline_ns = conn->worker->now_ns + config_of(conn)->write_timeout_ns;
+        conn->looked = false;
+        conn->send_deadline_ns = conn->worker->now_ns + config_of(conn)->write_timeout_ns / FIRST_LOOK;
     }
     arm(conn);
 }
@@ -159,9 +164,21 @@ static void expire_read(struct conn_state *conn) {
     settle(conn);
 }
 
+/* It is progress that counts, not the end of a send: a client that takes its bytes slowly is served on. */
+static bool client_takes(struct conn_state *conn) {
+    uint64_t before = conn->taken;
+    conn->taken = ring_taken(conn->worker->ring, conn->stream.id);
+    bool first = !conn->looked;
+    conn->looked = true;
+    return first || conn->taken != before;
+}
+
 static void expire(struct conn_state *conn) {
     if (conn->phase == CONN_LINGER) {
         end(conn, false);
+    } else if (conn->send_deadline_ns != 0 && client_takes(conn)) {
+        conn->send_deadline_ns = conn->worker->now_ns + config_of(conn)->write_timeout_ns;
+        arm(conn);
     } else if (conn->send_deadline_ns != 0) {
         counter_add(&conn->worker->figures.timeouts[TIMEOUT_SEND], 1);
         end(conn, true);

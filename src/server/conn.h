@@ -38,6 +38,7 @@ struct conn_state {
     bool told_end;        /* http knows */
     bool linger;          /* the client may be sending what we don't read */
     bool streaming;       /* the body that is coming is streamed to the application */
+    bool looked;          /* `taken` is of the send in flight */
     bool flushing;        /* an exchange of it waits for its output to be taken: exchange_flushed */
     bool admitted;        /* counted by server_admit */
     bool greedy;          /* it has used up a turn's allowance: it gets its input piece by piece until it has not */
@@ -50,7 +51,8 @@ struct conn_state {
     struct http_conn http;
     struct timer timer;        /* lazily behind the deadlines: never later than the one in effect */
     uint64_t read_deadline_ns; /* for the next request, head, piece; 0: none */
-    uint64_t send_deadline_ns; /* for the output; 0: there is none */
+    uint64_t send_deadline_ns; /* to look at how the output gets on; 0: there is none */
+    uint64_t taken;            /* ring_taken when it was looked at last */
 };
 
 _Static_assert(sizeof(struct conn_state) <= 384, "an idle connection costs 600 bytes, with its slot in the ring");
