@@ -46,8 +46,8 @@ enum rm_step {
 typedef enum rm_step rm_handler_fn(struct rm_exchange *x);
 
 /* A piece of a streamed body, in order; borrowed during the call. Return false to refuse the rest: the handler's
- * answer, if it wrote one, else 400, is sent and the connection is closed. A whole answer that is written here is the
- * connection's last in any case. */
+ * answer, if it wrote one, else 400, is sent and the connection is closed. What is written here leaves when the body
+ * is over. */
 typedef bool rm_piece_fn(struct rm_exchange *x, struct span piece);
 
 enum rm_body {

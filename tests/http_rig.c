@@ -24,12 +24,17 @@ static const struct http_route routes[RIG_ROUTES_COUNT] = {
     ROUTE("POST", "/early", HTTP_BODY_STREAMED, RIG_ANSWER_EARLY),
     ROUTE("GET", "/fail", HTTP_BODY_NONE, RIG_FAIL),
     ROUTE("GET", "/nothing", HTTP_BODY_NONE, RIG_NOTHING),
+    ROUTE("POST", "/answer", HTTP_BODY_STREAMED, RIG_ANSWER),
+    ROUTE("GET", "/host", HTTP_BODY_NONE, RIG_HOST),
+    ROUTE("GET", "/stream/{n}", HTTP_BODY_NONE, RIG_STREAM),
+    ROUTE("GET", "/cut/{n}", HTTP_BODY_NONE, RIG_CUT),
     ROUTE("OPTIONS", "/own", HTTP_BODY_NONE, RIG_OPTIONS),
 };
 
 /* The user part of an exchange. */
 struct rig_exchange {
     struct http_exchange http;
+    uint64_t written;
     uint32_t sum;
     uint64_t resumed;
 };
@@ -111,7 +116,7 @@ static uint64_t number(struct span text) {
     return span_u64(text, &value) ? value : 0;
 }
 
-/* The {n} of /begin and /begin-park. */
+/* The {n} of a route with a length. */
 static uint64_t count_of(const struct http_exchange *x) {
     uint64_t n = number(param(x, "n"));
     return n < RIG_BEGIN_MAX ? n : RIG_BEGIN_MAX;
@@ -122,6 +127,12 @@ static void answer_params(struct http_exchange *x) {
     struct span a = param(x, "a"), b = param(x, "b");
     snprintf(text, sizeof text, "a=%.*s b=%.*s", (int)a.len, a.data, (int)b.len, b.data);
     answer(x, text);
+}
+
+static void answer_host(struct http_exchange *x) {
+    struct span host = SPAN("");
+    (void)http_request_field(&x->request, SPAN("host"), &host);
+    http_response_whole(x, 200, SPAN("text/plain"), host);
 }
 
 static void answer_count(struct http_exchange *x) {
@@ -174,6 +185,45 @@ static void begin_and_park(struct rig *rig, struct http_exchange *x) {
     park(rig, x);
 }
 
+static void release_lent(void *arg) {
+    ((struct rig *)arg)->released++;
+}
+
+static void lend_bytes(struct rig *rig, struct http_exchange *x, uint64_t from, uint64_t n) {
+    static char digits[RIG_BEGIN_MAX + 10];
+    for (size_t i = 0; digits[0] == '\0' || (i > 0 && i < sizeof digits); i++) {
+        digits[i] = (char)('0' + i % 10);
+    }
+    rig->lent++;
+    http_response_lend(x, span_of(digits + from % 10, (size_t)(n - from)), release_lent, rig);
+}
+
+/* A third of a streamed body, in some way that depends on how long it is; then it parks, or ends. */
+static void stream_on(struct rig *rig, struct http_exchange *x) {
+    uint64_t n = count_of(x), from = mine(x)->written, third = n / 3 + 1;
+    uint64_t to = n - from > third ? from + third : n, middle = from + (to - from) / 2;
+    write_bytes(x, from, middle);
+    if (n % 2 == 0) {
+        http_response_flush(x);
+    }
+    lend_bytes(rig, x, middle, to);
+    mine(x)->written = to;
+    if (to < n) {
+        park(rig, x);
+        return;
+    }
+    if (x->route->index == RIG_CUT) {
+        http_response_cut(x);
+    }
+    http_exchange_finish(x);
+}
+
+static void begin_stream(struct rig *rig, struct http_exchange *x) {
+    mine(x)->written = 0;
+    http_response_stream(x, 200, SPAN("text/plain"));
+    stream_on(rig, x);
+}
+
 static void run(struct rig *rig, struct http_exchange *x) {
     rig->ready++;
     switch ((enum rig_route)x->route->index) {
@@ -183,6 +233,10 @@ static void run(struct rig *rig, struct http_exchange *x) {
     case RIG_PARAMS: answer_params(x); break;
     case RIG_ECHO: http_response_whole(x, 200, SPAN("application/octet-stream"), x->body); break;
     case RIG_DROP: mine(x)->sum = 0; answer_count(x); break;
+    case RIG_STREAM:
+    case RIG_CUT: begin_stream(rig, x); return;
+    case RIG_HOST: answer_host(x); break;
+    case RIG_ANSWER: break;
     case RIG_ANSWER_EARLY:
     case RIG_REFUSE:
     case RIG_COUNT: answer_count(x); break;
@@ -200,9 +254,13 @@ static void run(struct rig *rig, struct http_exchange *x) {
     http_exchange_finish(x);
 }
 
-static void go_on(struct http_exchange *x) {
+static void go_on(struct rig *rig, struct http_exchange *x) {
     struct http_request *request = &x->request;
     char text[128];
+    if (x->route->index == RIG_STREAM || x->route->index == RIG_CUT) {
+        stream_on(rig, x);
+        return;
+    }
     struct span n = x->route->index == RIG_PARK_BODY ? SPAN("") : param(x, "n"), field = SPAN("-");
     switch ((int)x->route->index) {
     case RIG_PARK:
@@ -228,6 +286,8 @@ static void piece_came(struct rig *rig, struct http_exchange *x, struct span pie
     }
     if (x->route->index == RIG_REFUSE) {
         http_conn_refuse(&rig->conn, 400);
+    } else if (x->route->index == RIG_ANSWER && x->status == 0) {
+        answer(x, "early");
     } else if (x->route->index == RIG_ANSWER_EARLY) {
         answer(x, "early");
         http_conn_refuse(&rig->conn, 400);
@@ -272,7 +332,7 @@ void rig_resume(struct rig *rig, uint32_t which) {
     struct http_exchange *x = rig->parked[which];
     rig->parked_count--;
     memmove(&rig->parked[which], &rig->parked[which + 1], (rig->parked_count - which) * sizeof x);
-    go_on(x);
+    go_on(rig, x);
     if (rig->full) {
         rig_go_on(rig, span_of(NULL, 0));
     }
@@ -344,6 +404,7 @@ struct reply {
     int status; /* 0: it is none */
     enum framing framing;
     uint64_t length; /* BY_LENGTH */
+    bool dated, closes;
 };
 
 static enum framing framing_of(int status, bool closes) {
@@ -354,8 +415,8 @@ static enum framing framing_of(int status, bool closes) {
 /* The head of one response off *rest. RFC 9112 §6.3 */
 static struct reply head_of(struct span *rest) {
     struct span line = line_of(rest);
-    struct reply reply = { 0, BY_HEAD, 0 }, none = reply;
-    bool length = false, chunks = false, closes = false;
+    struct reply reply = { .framing = BY_HEAD }, none = reply;
+    bool length = false, chunks = false;
     if (!starts(line, "HTTP/1.1 ") || line.len < 13) {
         return none;
     }
@@ -367,9 +428,10 @@ static struct reply head_of(struct span *rest) {
         }
         length |= is_length;
         chunks |= starts(line, "Transfer-Encoding: chunked");
-        closes |= starts(line, "Connection:") && span_equal(trimmed(span_from(line, 11)), SPAN("close"));
+        reply.closes |= starts(line, "Connection:") && span_equal(trimmed(span_from(line, 11)), SPAN("close"));
+        reply.dated |= starts(line, "Date: Sun, 06 Nov 1994 08:49:37 GMT");
     }
-    reply.framing = chunks ? BY_CHUNKS : length ? BY_LENGTH : framing_of(reply.status, closes);
+    reply.framing = chunks ? BY_CHUNKS : length ? BY_LENGTH : framing_of(reply.status, reply.closes);
     return line.data == NULL || (chunks && length) ? none : reply;
 }
 
@@ -436,17 +498,25 @@ static size_t summarise_body(struct span *rest, const struct reply *reply, char 
     return len + (size_t)snprintf(out + len, room - len, "%s", whole ? "" : " CUT");
 }
 
-static size_t summarise(struct span rest, char *out, size_t room) {
+static size_t summarise(struct rig *rig, struct span rest, char *out, size_t room) {
     size_t len = 0;
+    bool close = false;
+    rig->fault = NULL;
     out[0] = '\0';
     while (rest.len > 0) {
         struct reply reply = head_of(&rest);
         if (reply.status == 0) {
             return len + (size_t)snprintf(out + len, room - len, "GARBAGE");
         }
+        rig->fault = close ? "a response behind one that says close" : rig->fault;
+        rig->fault = reply.status >= 200 && !reply.dated ? "a response without Date" : rig->fault;
         len += (size_t)snprintf(out + len, room - len, "%d", reply.status);
         len += summarise_body(&rest, &reply, out + len, room - len);
+        close = reply.closes || out[len - 1] == 'T'; /* what is cut had not planned to be */
         len += (size_t)snprintf(out + len, room - len, " ");
+    }
+    if (len > 0 && close != http_conn_done(&rig->conn)) {
+        rig->fault = close ? "a close that does not come" : "a close that nobody was told of";
     }
     return len;
 }
@@ -455,7 +525,7 @@ const char *rig_summary(struct rig *rig) {
     enum { ROOM = RIG_OUTPUT_MAX + 1024 };
     static char text[ROOM];
     rig_take_output(rig);
-    size_t len = summarise(span_of(rig->output, rig->output_len), text, ROOM);
+    size_t len = summarise(rig, span_of(rig->output, rig->output_len), text, ROOM);
     if (http_conn_done(&rig->conn)) {
         snprintf(text + len, ROOM - len, "closed");
     } else if (len > 0 && text[len - 1] == ' ') {

@@ -23,6 +23,10 @@ enum rig_route {
     RIG_ANSWER_EARLY, /* POST /early, streamed: answers at the first piece and refuses the rest */
     RIG_FAIL,        /* GET /fail: fails with 500 in the middle */
     RIG_NOTHING,     /* GET /nothing: finishes without a response */
+    RIG_ANSWER,      /* POST /answer, streamed: answers at the first piece and reads the rest */
+    RIG_HOST,        /* GET /host: the value of Host */
+    RIG_STREAM,      /* GET /stream/{n}: n bytes, streamed: written, lent and flushed, parks twice */
+    RIG_CUT,         /* GET /cut/{n}: the same, cut at its end */
     RIG_OPTIONS,     /* OPTIONS /own: "ok" */
     RIG_ROUTES_COUNT,
 };
@@ -30,7 +34,7 @@ enum rig_route {
 enum {
     RIG_OUTPUT_MAX = 16 * 1024 * 1024,
     RIG_PARKED_MAX = 128,
-    RIG_BEGIN_MAX = 60000, /* the greatest {n} of /begin and /begin-park */
+    RIG_BEGIN_MAX = 60000, /* the greatest {n} */
 };
 
 /* How many of each there are; all of rig_plenty, or fewer. */
@@ -54,6 +58,8 @@ struct rig {
     uint32_t parked_count;
     bool full, ended;  /* what http_conn_next said last */
     uint64_t ready;    /* handlers that ran */
+    uint64_t lent, released; /* pieces of bodies */
+    const char *fault; /* set by rig_summary: a head that lacks what each must have, or NULL */
     char *output;      /* everything that came out, taken from `out` */
     size_t output_len;
 };
@@ -85,6 +91,7 @@ void rig_take_output(struct rig *rig);
 
 /* The responses in the output, short: "200:hello 404 100 200:ok closed". Bodies of 2xx only; "closed" when nothing more will
  * come; "GARBAGE" when it is no sequence of responses. A response to HEAD shows its length as "200(5)", or "200(chunked)".
+ * Sets rig->fault when a head has no Date (RFC 9110 §6.6.1), or when not just the last one before a close says so (RFC 9112 §9.6).
  * Chunked bodies are decoded; " CUT" stands behind a body that is incomplete. */
 const char *rig_summary(struct rig *rig);
 

@@ -26,6 +26,7 @@ static inline void http_row_run(struct rig *rig, const struct http_row *row, siz
     const char *fault = rig_insane(rig);
     rig_resume_all(rig);
     const char *out = rig_summary(rig);
+    fault = fault != NULL ? fault : rig->fault;
     if (fault != NULL || strcmp(out, row->out) != 0) {
         fail_msg("cut at %zu, then by %zu: %s\n  got  \"%.2000s\"\n  want \"%.2000s\"", first, step,
                  fault != NULL ? fault : "", out,

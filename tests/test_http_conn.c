@@ -70,7 +70,7 @@ static const struct http_row conn_rows[] = {
     HTTP_ROW("TE.TE, twice", "POST /echo HTTP/1.1\r\n"
              H "Transfer-Encoding: chunked\r\nTransfer-Encoding: cow\r\n\r\n", "400 closed"),
     HTTP_ROW("TE.TE, unknown", "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-             "501 closed"),
+             "400 closed"),
     HTTP_ROW("TE.TE, folded", "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding:\r\n chunked\r\n\r\n", "400 closed"),
     HTTP_ROW("TE behind LF", "POST /echo HTTP/1.1\r\n" H "X: y\nTransfer-Encoding: chunked\r\n\r\n", "400 closed"),
     HTTP_ROW("CL.CL", "POST /echo HTTP/1.1\r\n" H "Content-Length: 0\r\nContent-Length: 5\r\n\r\nhello", "400 closed"),
@@ -197,6 +197,7 @@ static void test_no_exchange(void **state) {
     rig_take_output(&rig);
     assert_non_null(memmem(rig.output, rig.output_len, "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 39)); /* RFC 9110 §6.6.1 */
     assert_string_equal(rig_summary(&rig), "503 closed");
+    assert_null(rig.fault);
     assert_int_equal(rig.shared.responses[0], 1);
     assert_int_equal(rig.shared.responses[5], 1);
     assert_int_equal(rig.shared.requests, 1);

@@ -40,6 +40,7 @@ static const struct bytes_row bytes_rows[] = {
     /* RFC 9112 §6.1, §6.3: 204 and 304 have neither body nor Transfer-Encoding, and need no end of the connection */
     { "204", GET("/ok"), 204, "hello", "HTTP/1.1 204 No Content\r\n" DATE TEXT "\r\n", false },
     { "304", GET("/ok"), 304, "hello", "HTTP/1.1 304 Not Modified\r\n" DATE TEXT "\r\n", false },
+    { "205", GET("/ok"), 205, "hello", "HTTP/1.1 205 Reset Content\r\n" DATE TEXT "Content-Length: 0\r\n\r\n", false },
     { "204, 1.0 with keep-alive", GET_LINE("/ok", "0") "Connection: keep-alive\r\n\r\n", 204, "hello",
       "HTTP/1.1 204 No Content\r\n" DATE TEXT "Connection: keep-alive\r\n\r\n", false },
     /* a mistake of the application */

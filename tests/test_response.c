@@ -83,6 +83,9 @@ static const struct bytes_row bytes_rows[] = {
     { "204, whole", GET("/ok"), 204, "", "no", false, "HTTP/1.1 204 No Content\r\n" DATE "\r\n" },
     { "204, begun", GET("/ok"), 204, "", "no", true, "HTTP/1.1 204 No Content\r\n" DATE "\r\n" },
     { "304", GET("/ok"), 304, "", "no", false, "HTTP/1.1 304 Not Modified\r\n" DATE "\r\n" },
+    /* RFC 9110 §15.3.6: no content, but it must be said */
+    { "205, whole", GET("/ok"), 205, "", "no", false, "HTTP/1.1 205 Reset Content\r\n" DATE "Content-Length: 0\r\n\r\n" },
+    { "205, begun", GET("/ok"), 205, "", "no", true, "HTTP/1.1 205 Reset Content\r\n" DATE "Content-Length: 0\r\n\r\n" },
     /* RFC 9112 §9.3, §9.6 */
     { "close", "GET /ok HTTP/1.1\r\n" H "Connection: close\r\n\r\n", 200, "", "ok", false,
       OK "Connection: close\r\nContent-Length: 2\r\n\r\nok" },

@@ -94,9 +94,15 @@ static int add_extra(struct http_conn *conn, uint8_t state) {
     return state >= BODY_TRAILER ? 431 : 400;
 }
 
+/* A trailer begins: RFC 9112 §7.1.2. */
+static int add_trailer(struct http_conn *conn) {
+    _Static_assert(HTTP_FIELDS_MAX < UINT8_MAX, "trailers are counted in a byte");
+    return ++conn->trailers <= conn->shared->limits.fields ? add_extra(conn, BODY_TRAILER_NAME) : 431;
+}
+
 /* One byte of framing. */
 static int step(struct http_conn *conn, char byte) {
-    uint8_t state = next_state[conn->state][class_of(byte)];
+    uint8_t before = conn->state, state = next_state[before][class_of(byte)];
     conn->state = state;
     switch (state) {
     case BODY_NONE: return 400;
@@ -110,6 +116,11 @@ static int step(struct http_conn *conn, char byte) {
     case BODY_DATA_LF:
     case BODY_END_LF:
     case BODY_END: return BODY_OK;
+    case BODY_TRAILER_NAME:
+        if (before == BODY_TRAILER) {
+            return add_trailer(conn);
+        }
+        return add_extra(conn, state);
     default: return add_extra(conn, state);
     }
 }
@@ -253,5 +264,6 @@ void body_begin(struct http_conn *conn, struct http_exchange *x, struct span dat
     }
     conn->chunk_extra = 0;
     conn->chunk_digits = 0;
+    conn->trailers = 0;
     x->continue_owed = request->expect_continue && conn->state != BODY_END;
 }

@@ -202,5 +202,6 @@ void exchange_refuse(struct http_exchange *x, int status) {
     if (status != 0) {
         http_response_fail(x, status);
     }
+    response_end_connection(x);
     http_exchange_finish(x);
 }

@@ -110,8 +110,8 @@ int http_route_param(const struct http_route *route, struct span name);
 
 struct http_limits {
     uint32_t request_line_bytes; /* 8192: longer is 414 */
-    uint32_t header_bytes;       /* 16384: all fields together; more is 431 */
-    uint32_t fields;             /* 100: more is 431 */
+    uint32_t header_bytes;       /* 16384: all fields together; more is 431. The trailers of a body count anew */
+    uint32_t fields;             /* 100: more is 431; likewise */
     uint32_t pipeline;           /* 64: exchanges of one connection that are unfinished */
     uint64_t body_bytes;         /* 1048576: buffered (and dropped) bodies; more is 413 */
 };
@@ -191,6 +191,7 @@ struct http_exchange {
     struct chain own;         /* used while not at the head of the line, or after a park */
     struct chain *out;        /* conn->out or &own */
     char *length_at;          /* where Content-Length is patched in, or NULL */
+    char *connection_at;      /* where the head, which is still here, says keep-alive; NULL: that is settled */
     char *chunk_at;           /* the size of the open chunk, to be patched in; NULL: none is open. See stream.c */
     struct span extra_fields; /* "Name: value\r\n"... in the workspace */
     uint64_t body_written;    /* bytes of response body so far */
@@ -232,6 +233,7 @@ struct http_conn {
     uint32_t unfinished;           /* exchanges */
     uint64_t body_left;            /* Content-Length or current chunk: bytes to come */
     uint32_t chunk_extra;          /* bytes of chunk extensions and trailers so far (bounded) */
+    uint8_t trailers;              /* of the current body so far (bounded) */
     uint8_t chunk_digits;          /* of the current chunk size */
     uint8_t state;                 /* of the body: enum body_state in http_priv.h */
     uint8_t head_state;            /* where the resumable parser stands */
@@ -279,6 +281,10 @@ enum http_phase http_conn_phase(const struct http_conn *conn);
 
 /* The connection is gone: gives its memory back. Parked exchanges get conn == NULL and live on until they finish. */
 void http_conn_release(struct http_conn *conn);
+
+/* 503 with Connection: close, for a client that there is no room for; behind it nothing may follow. False when there is no
+ * block. RFC 9110 §15.6.4 */
+[[gnu::warn_unused_result]] bool http_answer_busy(const struct http_shared *shared, struct chain *out);
 
 /* Answers a refused piece (see rm_piece_fn) or a caller's timeout: `status` if nothing was written yet, then the end of the
  * connection. */

@@ -106,6 +106,9 @@ void response_open_stream(struct http_exchange *x, int status, struct span conte
     return x->failed ? false : x->length_at != NULL || response_writable_rare(x);
 }
 
+/* The connection ends after this response, whose head is written already: it says so if it can still be changed. */
+void response_end_connection(struct http_exchange *x);
+
 /* The client has gone: what was written is given back, and what comes is only counted. */
 void response_orphan(struct http_exchange *x);
 

@@ -1,6 +1,7 @@
 #include "http/parse.h"
 
 #include "http/copy.h"
+#include "http/host.h"
 #include "http/scan.h"
 #include "mem/assert.h"
 
@@ -11,6 +12,7 @@ enum {
     SEEN_CODING = 4,
     SEEN_CLOSE = 8,
     SEEN_KEEP_ALIVE = 16,
+    SEEN_AUTHORITY = 32, /* in an absolute target */
 };
 
 /* A line that failed in the quick way and has its end: only the careful way knows what is wrong, if anything. */
@@ -83,65 +85,6 @@ static bool is_blank(char byte) {
     return byte == ' ' || byte == '\t';
 }
 
-/* ------------------------------------------------------------------------------------------------------ host ---- */
-
-/* "[...]": IPv6address or IPvFuture, judged by their characters. Returns what is behind it; NULL when malformed. */
-static const char *skip_literal(const char *p, const char *end) {
-    const char *close = memchr(p, ']', (size_t)(end - p));
-    if (close == NULL || close - p < 3) {
-        return NULL;
-    }
-    for (const char *c = p + 1; c < close; c++) {
-        if (*c != ':' && !(scan_is(*c, SCAN_HOST) && *c != '%')) {
-            return NULL;
-        }
-    }
-    return close + 1;
-}
-
-/* Where a port begins, if there is one. */
-static const char *host_end(const char *p, const char *end) {
-    const char *colon = end;
-    while (colon > p && is_digit(colon[-1])) {
-        colon--;
-    }
-    return colon > p && colon[-1] == ':' ? colon - 1 : end;
-}
-
-/* Without a branch for each byte: nearly every host is good. */
-static bool all_host(const char *p, const char *end) {
-    uint8_t common = SCAN_HOST;
-    for (; end - p >= 4; p += 4) {
-        common &= scan_classes[(uint8_t)p[0]] & scan_classes[(uint8_t)p[1]];
-        common &= scan_classes[(uint8_t)p[2]] & scan_classes[(uint8_t)p[3]];
-    }
-    for (; p < end; p++) {
-        common &= scan_classes[(uint8_t)*p];
-    }
-    return common != 0;
-}
-
-bool http_host_valid(struct span host) {
-    const char *p = host.data, *end = host.data + host.len;
-    if (host.len == 0) {
-        return true;
-    }
-    if (*p == '[') {
-        p = skip_literal(p, end);
-        if (p == NULL) {
-            return false;
-        }
-    } else if (all_host(p, host_end(p, end))) {
-        return true;
-    } else {
-        p = scan_while(p, end, SCAN_HOST);
-    }
-    if (p < end && *p == ':') {
-        p = scan_while(p + 1, end, SCAN_DIGIT);
-    }
-    return p == end;
-}
-
 /* ---------------------------------------------------------------------------------------------- request line ---- */
 
 static struct http_view view(const struct http_request *request, const char *from, const char *to) {
@@ -201,27 +144,34 @@ static const char *quick_line(struct http_request *request, const char *p, const
     return stop + 11;
 }
 
-/* "http://authority[/path][?query]": RFC 9112 §3.2.2. An empty path is "/": the second slash of "//" lends itself. */
-static int absolute_target(struct http_request *request, const char *from, const char *to) {
-    const char *colon = memchr(from, ':', (size_t)(to - from));
+/* What is behind "scheme://", up to the path. Its data is NULL when there is no such thing. */
+static struct span authority_of(struct span target) {
+    const char *to = target.data + target.len, *colon = memchr(target.data, ':', target.len);
     if (colon == NULL || to - colon < 4 || colon[1] != '/' || colon[2] != '/') {
-        return 400;
+        return span_of(NULL, 0);
     }
-    struct span scheme = span_of(from, (size_t)(colon - from));
-    if (!span_equal_nocase(scheme, SPAN("http")) && !span_equal_nocase(scheme, SPAN("https"))) {
-        return 400;
-    }
-    const char *authority = colon + 3, *stop = authority;
+    const char *from = colon + 3, *stop = from;
     while (stop < to && *stop != '/' && *stop != '?') {
         stop++;
     }
-    if (stop == authority || !http_host_valid(span_of(authority, (size_t)(stop - authority)))) {
+    return span_of(from, (size_t)(stop - from));
+}
+
+/* "http://authority[/path][?query]": RFC 9112 §3.2.2. An empty path is "/": the second slash of "//" lends itself. */
+static int absolute_target(struct http_request *request, const char *from, const char *to) {
+    struct span authority = authority_of(span_of(from, (size_t)(to - from)));
+    if (authority.len == 0 || !http_host_valid(authority)) {
         return 400;
     }
-    const char *mark = scan_path(stop, to);
+    struct span scheme = span_of(from, (size_t)(authority.data - 3 - from));
+    if (!span_equal_nocase(scheme, SPAN("http")) && !span_equal_nocase(scheme, SPAN("https"))) {
+        return 400;
+    }
+    const char *stop = authority.data + authority.len, *mark = scan_path(stop, to);
+    request->seen |= SEEN_AUTHORITY;
     set_path(request, stop, mark, to);
     if (mark == stop) {
-        request->path = view(request, colon + 2, colon + 3);
+        request->path = view(request, authority.data - 1, authority.data);
     }
     return PARSE_OK;
 }
@@ -325,8 +275,8 @@ static struct span list_next(struct span *list) {
     return element;
 }
 
-/* What is not exactly "chunked". RFC 9112 §6.1, §6.3: 400 for what is malformed or has chunked anywhere but once, at the end;
- * 501 for codings that we don't know. */
+/* What is not exactly "chunked". RFC 9112 §6.3: 400 when chunked is not there once, at the end, since nobody knows where such a
+ * body ends; §6.1: 501 for the codings before it. */
 static int refused_coding(struct span value) {
     bool chunked = false;
     for (struct span rest = value; rest.data != NULL;) {
@@ -337,7 +287,7 @@ static int refused_coding(struct span value) {
         }
         chunked = span_equal_nocase(coding, SPAN("chunked"));
     }
-    return 501;
+    return chunked ? 501 : 400;
 }
 
 /* RFC 9112 §6.1: not in HTTP/1.0, not with Content-Length. */
@@ -426,6 +376,11 @@ static inline const char *field_line(struct http_request *request, const struct 
     return behind;
 }
 
+/* A request line beyond the limit. RFC 9112 §3: 501 when that is the method's fault, which is longer than any that we know. */
+static int too_long(const char *line, uint32_t limit) {
+    return scan_while(line, line + limit, SCAN_TOKEN) == line + limit ? 501 : 414;
+}
+
 /* Looks for the end of the line at `line`, from `from` on, after the quick way did not find it good. */
 static int end_of_line(const struct http_request *request, const struct http_limits *limits, const char *line,
                        const char *from, const char *end, struct parse_at *at) {
@@ -434,7 +389,7 @@ static int end_of_line(const struct http_request *request, const struct http_lim
     uint32_t limit = fields ? limits->header_bytes : limits->request_line_bytes;
     const char *stop = scan_text(from, end);
     if ((uint32_t)(stop - start) > limit) {
-        return fields ? 431 : 414;
+        return fields ? 431 : too_long(line, limit);
     }
     if (stop == end || (*stop == '\r' && end - stop == 1)) {
         at->line_start = (uint32_t)(line - request->head);
@@ -444,10 +399,25 @@ static int end_of_line(const struct http_request *request, const struct http_lim
     return *stop == '\r' && stop[1] == '\n' ? LINE_ENDS : 400;
 }
 
+/* Host is missing, or an absolute target has its own: RFC 9112 §3.2, §3.2.2. The target's takes the place of the field's. */
+[[gnu::noinline]] static int unusual_host(struct http_request *request) {
+    if ((request->seen & SEEN_HOST) == 0) {
+        return request->version_minor == 0 ? PARSE_OK : 400;
+    }
+    struct span target = http_span(request, request->target), authority = authority_of(target);
+    for (uint32_t i = 0; i < request->field_count; i++) {
+        struct http_field *field = &request->fields[i];
+        if (span_equal_nocase(http_span(request, field->name), SPAN("host"))) {
+            field->value = view(request, authority.data, authority.data + authority.len);
+        }
+    }
+    return PARSE_OK;
+}
+
 /* RFC 9112 §3.2 (Host), §9.3 (persistence) */
 static int end_of_head(struct http_request *request, const char *behind) {
     request->head_bytes = (uint32_t)(behind - request->head);
-    if (request->version_minor > 0 && (request->seen & SEEN_HOST) == 0) {
+    if ((request->seen & (SEEN_HOST | SEEN_AUTHORITY)) != SEEN_HOST && unusual_host(request) != PARSE_OK) {
         return 400;
     }
     bool wanted = request->version_minor > 0 || (request->seen & SEEN_KEEP_ALIVE) != 0;
@@ -483,7 +453,8 @@ static int parse_line(struct http_request *request, const struct http_limits *li
     const char *behind = quick_line(request, line, end);
     if (behind != NULL) {
         *p = behind;
-        return (uint32_t)(behind - 2 - line) > limits->request_line_bytes ? 414 : PARSE_OK;
+        uint32_t limit = limits->request_line_bytes;
+        return (uint32_t)(behind - 2 - line) > limit ? too_long(line, limit) : PARSE_OK;
     }
     int status = end_of_line(request, limits, line, line, end, at);
     if (status != LINE_ENDS) {

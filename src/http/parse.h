@@ -38,7 +38,4 @@ uint32_t http_parse_bytes_max(const struct http_limits *limits);
 /* The method of that name, or HTTP_METHOD_UNKNOWN. */
 enum http_method http_method_of(struct span name);
 
-/* `uri-host [ ":" port ]`, may be empty. RFC 9110 §7.2, RFC 3986 §3.2 */
-bool http_host_valid(struct span host);
-
 #endif

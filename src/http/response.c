@@ -51,8 +51,9 @@ struct span http_reason(int status) {
 
 /* ------------------------------------------------------------------------------------------------------ state ---- */
 
+/* Has no body, whatever the handler writes: RFC 9110 §15.3.5, §15.3.6, §15.4.5. */
 static bool bodiless(int status) {
-    return status == 204 || status == 304;
+    return status == 204 || status == 205 || status == 304;
 }
 
 void http_response_fail(struct http_exchange *x, int status) {
@@ -73,6 +74,7 @@ void http_response_fail(struct http_exchange *x, int status) {
     x->status = status;
     x->length_at = NULL;
     x->chunk_at = NULL;
+    x->connection_at = NULL;
     x->out = NULL;
 }
 
@@ -81,6 +83,7 @@ void response_orphan(struct http_exchange *x) {
     x->out = x->out != NULL ? &x->own : NULL;
     x->start = (struct chain_mark){ NULL, 0, 0 };
     x->chunk_at = NULL;
+    x->connection_at = NULL;
     x->silent = true;
 }
 
@@ -91,20 +94,32 @@ static struct chain *choose_out(struct http_exchange *x) {
     return direct ? conn->out : &x->own;
 }
 
+/* What its head says about the connection. */
+enum persistence {
+    GOES_ON,
+    ENDS,
+    OPEN, /* how its own body ends will decide */
+};
+
 /* RFC 9112 §9.3, §9.6: the last response says that it is the last. While draining that is the one behind which nothing
  * waits yet. */
-static bool decide_close(struct http_exchange *x) {
+[[gnu::always_inline]] static inline enum persistence decide_close(struct http_exchange *x) {
     struct http_conn *conn = x->conn;
     if (conn == NULL) {
-        return false;
+        return GOES_ON;
     }
     bool last = conn->closing || (x->shared->draining && !conn->more_input);
-    bool unread = conn->reading == x && !x->streamed; /* its piece function has answered: the rest may never be read */
-    if (!x->request.keep_alive || unread || (last && x->next == NULL)) {
+    if (!x->request.keep_alive || (last && x->next == NULL)) {
         x->close_after = true;
         conn->closing = true;
     }
-    return x->close_after;
+    return x->close_after ? ENDS : conn->reading == x ? OPEN : GOES_ON;
+}
+
+void response_end_connection(struct http_exchange *x) {
+    if (x->connection_at != NULL) {
+        memcpy(x->connection_at, "     close", sizeof "keep-alive" - 1); /* blanks before a value are no part of it */
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------------- head ---- */
@@ -149,9 +164,13 @@ static char *put_upper(char *p, const struct http_shared *shared, int status, st
     return COPY_PUT(p, "\r\n");
 }
 
-static char *put_connection(char *p, const struct http_exchange *x, bool close) {
-    if (close) {
+static char *put_connection(char *p, struct http_exchange *x, enum persistence persistence) {
+    if (persistence == ENDS) {
         return COPY_PUT(p, "Connection: close\r\n");
+    }
+    if (persistence == OPEN) { /* nothing of it leaves before that is decided: choose_out, stream_pause */
+        x->connection_at = p + sizeof "Connection: " - 1;
+        return COPY_PUT(p, "Connection: keep-alive\r\n");
     }
     return x->request.version_minor == 0 ? COPY_PUT(p, "Connection: keep-alive\r\n") : p;
 }
@@ -169,8 +188,8 @@ static char *put_length(char *p, struct http_exchange *x, const struct head *hea
 }
 
 static char *put_lower(char *p, struct http_exchange *x, const struct head *head) {
-    if (bodiless(head->status)) {
-        return COPY_PUT(p, "\r\n");
+    if (bodiless(head->status)) { /* only a 205 would have one if it did not say otherwise */
+        return head->status == 205 ? COPY_PUT(p, "Content-Length: 0\r\n\r\n") : COPY_PUT(p, "\r\n");
     }
     if (head->framing == LENGTH_NONE) { /* RFC 9112 §6.1: no Transfer-Encoding to HTTP/1.0 */
         return x->request.version_minor == 0 ? COPY_PUT(p, "\r\n") : COPY_PUT(p, "Transfer-Encoding: chunked\r\n\r\n");
@@ -218,12 +237,12 @@ static inline bool template_fits(const struct http_template *template, const str
 /* ------------------------------------------------------------------------------------------------------ write heads ---- */
 
 /* A head whose own fields fill more than a block. */
-static bool write_large_head(struct http_exchange *x, const struct head *head, bool close) {
+static bool write_large_head(struct http_exchange *x, const struct head *head, enum persistence persistence) {
     char *p = chain_reserve(x->out, HEAD_BYTES + TYPE_BYTES_MAX);
     if (p == NULL) {
         return false;
     }
-    char *end = put_connection(put_upper(p, x->shared, head->status, head->type), x, close);
+    char *end = put_connection(put_upper(p, x->shared, head->status, head->type), x, persistence);
     chain_commit(x->out, (uint32_t)(end - p));
     if (!chain_append(x->out, x->extra_fields)) {
         return false;
@@ -237,10 +256,11 @@ static bool write_large_head(struct http_exchange *x, const struct head *head, b
 }
 
 /* Any head. `room` is what the body needs in the same block. Returns what is behind the head, to be committed from *start. */
-static char *write_any_head(struct http_exchange *x, const struct head *head, bool close, size_t room, char **start) {
+static char *write_any_head(struct http_exchange *x, const struct head *head, enum persistence persistence, size_t room,
+                            char **start) {
     size_t bytes = HEAD_BYTES + head->type.len + x->extra_fields.len;
     if (bytes + room > BLOCK_ROOM) {
-        if (!write_large_head(x, head, close)) {
+        if (!write_large_head(x, head, persistence)) {
             return NULL;
         }
         *start = chain_reserve(x->out, (uint32_t)room);
@@ -250,7 +270,7 @@ static char *write_any_head(struct http_exchange *x, const struct head *head, bo
     if (*start == NULL) {
         return NULL;
     }
-    char *p = put_connection(put_upper(*start, x->shared, head->status, head->type), x, close);
+    char *p = put_connection(put_upper(*start, x->shared, head->status, head->type), x, persistence);
     return put_lower(copy_put_span(p, x->extra_fields), x, head);
 }
 
@@ -258,8 +278,9 @@ static char *write_any_head(struct http_exchange *x, const struct head *head, bo
 enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
 
 /* Head and body, as far as there is one already. `template`: of the usual head, or NULL. */
-[[gnu::always_inline]] static inline bool write_response(struct http_exchange *x, const struct head *head, const struct http_template *template,
-                                  bool close, struct span body) {
+[[gnu::always_inline]] static inline bool write_response(struct http_exchange *x, const struct head *head,
+                                                         const struct http_template *template,
+                                                         enum persistence persistence, struct span body) {
     size_t room = body.len <= BODY_WITH_HEAD_BYTES_MAX ? body.len : 0;
     char *start, *p;
     if (template != NULL) {
@@ -270,7 +291,7 @@ enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
         memcpy(start, template->text, HTTP_TEMPLATE_BYTES);
         p = put_length(start + template->len, x, head);
     } else {
-        p = write_any_head(x, head, close, room, &start);
+        p = write_any_head(x, head, persistence, room, &start);
         if (p == NULL) {
             return false;
         }
@@ -283,12 +304,13 @@ enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
 }
 
 /* Heads that no template can be for. */
-[[gnu::noinline]] static bool write_unusual(struct http_exchange *x, const struct head *head, bool close, struct span body) {
+[[gnu::noinline]] static bool write_unusual(struct http_exchange *x, const struct head *head, enum persistence persistence,
+                                            struct span body) {
     if (head->type.len > TYPE_BYTES_MAX || !clean(head->type)) {
         http_response_fail(x, 500);
         return true;
     }
-    return write_response(x, head, NULL, close, body);
+    return write_response(x, head, NULL, persistence, body);
 }
 
 /* Begins the response: what can't be right is a mistake of the application, 500; without a block it becomes 503. */
@@ -301,7 +323,7 @@ enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
         return;
     }
     x->status = head->status;
-    x->silent = x->request.method == HTTP_HEAD || bodiless(head->status) /* RFC 9110 §9.3.2, §15.3.5, §15.4.5 */
+    x->silent = x->request.method == HTTP_HEAD || bodiless(head->status) /* RFC 9110 §9.3.2 */
                 || x->conn == NULL;
     if (head->framing == LENGTH_NONE) {
         x->streamed = true;
@@ -313,12 +335,14 @@ enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
     if (x->silent) {
         body = span_of(NULL, 0);
     }
-    bool close = decide_close(x);
+    enum persistence persistence = decide_close(x);
     struct http_template *template = template_at(x->shared, head);
-    bool usual = !close && head->framing != LENGTH_NONE && x->extra_fields.len == 0 && x->request.version_minor > 0
+    bool plain = head->framing != LENGTH_NONE && x->extra_fields.len == 0 && x->request.version_minor > 0;
+    bool usual = persistence == GOES_ON && plain
                  && (template_fits(template, x->shared, head)
                      || (clean(head->type) && template_make(template, x->shared, head)));
-    bool written = usual ? write_response(x, head, template, close, body) : write_unusual(x, head, close, body);
+    bool written = usual ? write_response(x, head, template, persistence, body)
+                         : write_unusual(x, head, persistence, body);
     if (!written) {
         http_response_fail(x, 503);
     }
@@ -505,14 +529,18 @@ void response_complete(struct http_exchange *x) {
     }
 }
 
+bool http_answer_busy(const struct http_shared *shared, struct chain *out) {
+    char text[256];
+    char *p = put_connection(put_upper(text, shared, 503, span_of(NULL, 0)), NULL, ENDS);
+    p = COPY_PUT(p, "Retry-After: 1\r\nContent-Length: 0\r\n\r\n");
+    return chain_append(out, span_of(text, (size_t)(p - text)));
+}
+
 void response_shed(struct http_conn *conn) {
-    char text[HEAD_BYTES + LINE_BYTES];
-    char *p = put_upper(text, conn->shared, 503, span_of(NULL, 0));
-    p = COPY_PUT(p, "Connection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n");
     conn->closing = true;
     conn->shared->requests++;
     conn->shared->responses[0]++;
     conn->shared->responses[5]++;
-    bool written = chain_append(conn->out, span_of(text, (size_t)(p - text)));
+    bool written = http_answer_busy(conn->shared, conn->out);
     (void)written; /* without a block the connection ends in silence */
 }

@@ -1,7 +1,5 @@
 #include "server/conn.h"
 
-#include <stdio.h>
-
 #include "mem/assert.h"
 #include "server/exchange.h"
 #include "server/worker.h"
@@ -422,23 +420,13 @@ void conn_drain(struct conn_state *conn) {
 
 /* ------------------------------------------------------------------------------------------ coming and going ---- */
 
-/* RFC 9110 §15.6.4, §10.2.3 */
-static bool say_busy(struct conn_state *conn) {
-    char text[160];
-    int len = snprintf(text, sizeof text, "HTTP/1.1 503 Service Unavailable\r\nDate: %s\r\nConnection: close\r\n"
-                       "Retry-After: 1\r\nContent-Length: 0\r\n\r\n", conn->worker->http.date);
-    rm_assert(len > 0);
-    rm_assert((size_t)len < sizeof text);
-    return chain_append(&conn->stream.out, span_of(text, (size_t)len));
-}
-
 /* One of the last slots, or one connection too many: says so and goes. */
 static void shed(struct conn_state *conn) {
     counter_add(&conn->worker->figures.shed, 1);
     enter(conn, CONN_FLUSH);
     conn->linger = true;
     conn->stream.loud = true;
-    if (!say_busy(conn)) {
+    if (!http_answer_busy(&conn->worker->http, &conn->stream.out)) {
         end(conn, true);
         return;
     }
