@@ -122,7 +122,7 @@ def refused_in_time(clients, started, timeout, rig):
         expect([status for status, _, _ in answers] == [408], (client.ended, answers, bytes(client.got)))
         expect(b"Connection: close" in answers[0][1], answers)
         expect(client.ended == "eof", client.ended)
-        expect(timeout <= client.ended_at - started <= timeout + 1.0 * rig.patience, client.ended_at - started)
+        expect(timeout <= client.ended_at - started <= timeout + 1.5 * rig.patience, client.ended_at - started)
 
 
 def case_slow_heads(rig):
@@ -138,7 +138,7 @@ def case_slow_heads(rig):
                 break
         refused_in_time(clients, started, 1.0, rig)
         expect(settle(server, 'http_server_timeouts_total{waiting_for="head"}', 200) == 200, figures(server))
-    expect(polite.count > 50 and polite.slowest < 0.5 * rig.patience, (polite.count, polite.slowest))
+    expect(polite.count > 50 and polite.slowest < 1.0 * rig.patience, (polite.count, polite.slowest))
 
 
 def case_slow_bodies(rig):
@@ -157,7 +157,7 @@ def case_slow_bodies(rig):
         crowd.run(2, until=lambda: all(client.ended for client in clients) and steady.got)
         refused_in_time(clients, started, 1.0, rig)
         expect([status for status, _, _ in steady.responses()] == [200], "bytes that come in time are taken")
-    expect(polite.slowest < 0.5 * rig.patience, polite.slowest)
+    expect(polite.slowest < 1.0 * rig.patience, polite.slowest)
 
 
 def case_slow_readers(rig):
@@ -171,7 +171,7 @@ def case_slow_readers(rig):
             client.stop_reading()
             client.send(asks)
         with Polite(server.port) as polite:
-            most, deadline = 0, time.monotonic() + 6
+            most, deadline = 0, time.monotonic() + 6 * rig.patience
             while time.monotonic() < deadline:
                 crowd.run(0.1)
                 most = max(most, resident_bytes(server) - before)
@@ -187,14 +187,20 @@ def case_slow_readers(rig):
         # A connection holds 64 KiB of output and the answer that went over it, in blocks; and its workspace.
         if not rig.sanitized:
             expect(most < 40 * MEGABYTE, f"{most / MEGABYTE:.1f} MiB for 100 connections")
-    expect(polite.slowest < 0.5 * rig.patience, polite.slowest)
+    expect(polite.slowest < 1.0 * rig.patience, polite.slowest)
 
 
 # ------------------------------------------------------------------------------------------------------- limits ----
 
 def case_descriptors_run_out(rig):
     """Fewer descriptors than clients: they wait their turn, nothing spins, and all are answered when some leave."""
-    with rig.start("--workers", "1", "--max-connections", "400") as server, Crowd(server.port) as crowd:
+    run_out_of_descriptors(rig)
+    if "uring" in rig.flags:  # by default its sockets are in a table of the ring's own, and the limit of the start counts
+        run_out_of_descriptors(rig, "--ring", "files=normal")
+
+
+def run_out_of_descriptors(rig, *flags):
+    with rig.start("--workers", "1", "--max-connections", "400", *flags) as server, Crowd(server.port) as crowd:
         arena.get(server.port, "/pipeline")
         limit = open_descriptors(server) + 20
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (limit, limit))

@@ -214,9 +214,9 @@ struct ring_listen {
  * one is free again; at EMFILE or ENFILE it goes on after a close or 100 ms, without spinning. */
 [[gnu::warn_unused_result]] int32_t ring_listen(struct ring *ring, const struct ring_listen *listen, struct ring_id *out);
 
-/* Stops accepting (false) or goes on (true). From the stop on no RING_ACCEPTED comes: clients wait in the kernel's backlog, and
- * in the ring those that the kernel had accepted before the stop took effect. ring_close of a listener ends it: its port refuses
- * from the RING_CLOSED on. */
+/* Stops accepting (false) or goes on (true). From the stop on no RING_ACCEPTED comes: clients wait in the kernel's backlog,
+ * and in the ring those that the kernel had accepted before the stop took effect. ring_close of a listener ends it: its port
+ * refuses from the RING_CLOSED on. */
 void ring_accept(struct ring *ring, struct ring_id listener, bool on);
 
 /* ------------------------------------------------------------------------------------------------------- sockets ---- */
