@@ -122,7 +122,7 @@ int main(int argc, char **argv) {
     }
     struct worker *worker = open_worker(world, argv[1]);
     struct load_options options = {
-        .connect = "simulated", .address = server.addresses[0], .connections = number(argv[4]), .depth = number(argv[5]),
+        .connect = "simulated", .address = server.places[0].address, .connections = number(argv[4]), .depth = number(argv[5]),
         .requests = number(argv[6]), .io = RING_SIM, .world = world, .cpu = -1,
     };
     ring_tuning_default(&options.tuning);

@@ -71,11 +71,15 @@ void rig_close(struct rig *rig) {
 /* --------------------------------------------------------------------------------------------------- clients ---- */
 
 struct rig_client *rig_connect(struct rig *rig) {
+    return rig_connect_to(rig, 0);
+}
+
+struct rig_client *rig_connect_to(struct rig *rig, uint32_t place) {
     assert_true(rig->client_count < RIG_CLIENTS_MAX);
     struct rig_client *client = &rig->clients[rig->client_count++];
     client->text = calloc(1, RIG_TEXT_BYTES);
     assert_non_null(client->text);
-    assert_int_equal(ring_connect(rig->clients_ring, &rig->server.addresses[0], client, &client->id), 0);
+    assert_int_equal(ring_connect(rig->clients_ring, &rig->server.places[place].address, client, &client->id), 0);
     return client;
 }
 

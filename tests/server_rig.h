@@ -56,6 +56,7 @@ void rig_open_world(struct rig *rig, const struct rm_app *app, const char *line,
 void rig_close(struct rig *rig);
 
 struct rig_client *rig_connect(struct rig *rig);
+struct rig_client *rig_connect_to(struct rig *rig, uint32_t place); /* of server.places */
 void rig_send(struct rig *rig, struct rig_client *client, const char *text);
 void rig_send_bytes(struct rig *rig, struct rig_client *client, const char *bytes, size_t len);
 

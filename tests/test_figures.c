@@ -120,7 +120,7 @@ static void test_metrics(void **state) {
     assert_has(body, "backend=\"sim\"");
     uint64_t requests = number_after(body, "\nhttp_server_requests_total ");
     assert_int_equal(requests, 6);
-    assert_int_equal(number_after(body, "\nhttp_server_responses_total{class=\"2xx\"} "), requests - 1);
+    assert_int_equal(number_after(body, "\nhttp_server_responses_total{http_response_status_code=\"200\"} "), requests - 1);
     assert_int_equal(number_after(body, "\nhttp_server_open_connections "), 1);
     assert_int_equal(number_after(body, "\nring_completions_per_turn_bucket{le=\"+Inf\"} "),
                      number_after(body, "\nring_completions_per_turn_count "));

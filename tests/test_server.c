@@ -61,15 +61,15 @@ static void test_refused(void **state) {
 
 static void test_too_many_routes(void **state) {
     (void)state;
-    static struct rm_route routes[HTTP_ROUTES_MAX + 2];
-    static char paths[HTTP_ROUTES_MAX + 1][16];
-    for (int i = 0; i <= HTTP_ROUTES_MAX; i++) {
+    static struct rm_route routes[SERVER_ROUTES_MAX + 2];
+    static char paths[SERVER_ROUTES_MAX + 1][16];
+    for (int i = 0; i <= SERVER_ROUTES_MAX; i++) {
         snprintf(paths[i], sizeof paths[i], "/%d", i);
         routes[i] = (struct rm_route){ "GET", paths[i], ok, RM_BODY_NONE, NULL };
     }
     char why[CONFIG_WHY_BYTES];
     assert_int_equal(open_with(routes, why), EXIT_CONFIG);
-    routes[HTTP_ROUTES_MAX] = (struct rm_route){ 0 };
+    routes[SERVER_ROUTES_MAX] = (struct rm_route){ 0 };
     assert_int_equal(open_with(routes, why), EXIT_FINE);
 }
 

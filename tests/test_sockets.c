@@ -17,9 +17,10 @@ static char path[64];
 static int prepare(const char *address) {
     memset(&server, 0, sizeof server);
     server.config = &config;
-    config.listen_count = 1;
-    assert_true(ring_address_parse(span_text(address), &server.addresses[0]));
-    server.sockets[0] = -1;
+    config.unix_mode = 0660;
+    server.place_count = 1;
+    assert_true(ring_address_parse(span_text(address), &server.places[0].address));
+    server.places[0].socket = -1;
     why[0] = '\0';
     return sockets_prepare(&server, &held, why);
 }
@@ -56,10 +57,10 @@ static void test_any_port(void **state) {
     (void)state;
     assert_int_equal(prepare("127.0.0.1:0"), EXIT_FINE);
     assert_int_equal(held.count, 1);
-    const struct sockaddr_in *name = (const struct sockaddr_in *)(const void *)&server.addresses[0].storage;
+    const struct sockaddr_in *name = (const struct sockaddr_in *)(const void *)&server.places[0].address.storage;
     assert_int_not_equal(name->sin_port, 0);
     char text[RING_ADDRESS_BYTES];
-    ring_address_text(&server.addresses[0], text);
+    ring_address_text(&server.places[0].address, text);
     /* It is kept for the workers: nobody else gets it meanwhile. */
     struct sockets_held first = held;
     assert_int_equal(prepare(text), EXIT_UNAVAILABLE);
@@ -90,17 +91,17 @@ static void test_unix(void **state) {
     (void)state;
     const char *text = unix_address();
     assert_int_equal(prepare(text), EXIT_FINE);
-    assert_true(server.sockets[0] >= 0);
+    assert_true(server.places[0].socket >= 0);
     assert_true(exists());
     struct server first = server;
     assert_int_equal(prepare(text), EXIT_UNAVAILABLE); /* somebody listens */
     assert_true(exists());
-    close(first.sockets[0]); /* as if its process had died */
+    close(first.places[0].socket); /* as if its process had died */
     assert_true(exists());
     assert_int_equal(prepare(text), EXIT_FINE); /* stale: replaced */
     sockets_release(&server);
     assert_false(exists());
-    assert_int_equal(server.sockets[0], -1);
+    assert_int_equal(server.places[0].socket, -1);
 }
 
 /* A file that is no socket is never removed. */
@@ -114,10 +115,90 @@ static void test_unix_file(void **state) {
     unlink(path);
 }
 
+static unsigned mode_of(void) {
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    return status.st_mode & 0777;
+}
+
+/* The mode is what was asked for, whatever the umask is. */
+static void test_unix_mode(void **state) {
+    (void)state;
+    static const unsigned umasks[] = { 0, 022, 077, 0777 };
+    for (unsigned i = 0; i < 4; i++) {
+        mode_t before = umask(umasks[i]);
+        const char *text = unix_address();
+        assert_int_equal(prepare(text), EXIT_FINE);
+        assert_int_equal(mode_of(), 0660);
+        sockets_release(&server);
+        umask(before);
+    }
+}
+
+/* Somebody has put a socket of their own at our path: it stays. */
+static void test_unix_replaced(void **state) {
+    (void)state;
+    const char *text = unix_address();
+    assert_int_equal(prepare(text), EXIT_FINE);
+    struct server first = server;
+    unlink(path);
+    assert_int_equal(prepare(text), EXIT_FINE);
+    sockets_release(&first);
+    assert_true(exists());
+    sockets_release(&server);
+    assert_false(exists());
+}
+
+/* A link to a socket is no socket: it is not removed, and nothing behind it. */
+static void test_unix_link(void **state) {
+    (void)state;
+    const char *text = unix_address();
+    assert_int_equal(symlink("/nonexistent", path), 0);
+    assert_int_equal(prepare(text), EXIT_UNAVAILABLE);
+    struct stat status;
+    assert_int_equal(lstat(path, &status), 0);
+    unlink(path);
+}
+
+/* The admin listener is one socket that the workers share, and listens from the beginning. */
+static void test_admin_is_shared(void **state) {
+    (void)state;
+    memset(&server, 0, sizeof server);
+    server.config = &config;
+    server.place_count = 1;
+    server.places[0] = (struct listen_place){ .admin = true, .socket = -1 };
+    assert_true(ring_address_parse(SPAN("127.0.0.1:0"), &server.places[0].address));
+    assert_int_equal(sockets_prepare(&server, &held, why), EXIT_FINE);
+    int listening = 0;
+    socklen_t len = sizeof listening;
+    assert_int_equal(getsockopt(server.places[0].socket, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len), 0);
+    assert_int_equal(listening, 1);
+    char text[RING_ADDRESS_BYTES];
+    assert_null(strstr(ring_address_text(&server.places[0].address, text), ":0"));
+    sockets_release(&server);
+    assert_int_equal(server.places[0].socket, -1);
+}
+
+/* What was inherited is not touched, and its path is not ours to remove. */
+static void test_inherited(void **state) {
+    (void)state;
+    const char *text = unix_address();
+    assert_int_equal(prepare(text), EXIT_FINE);
+    int fd = server.places[0].socket;
+    server.places[0].made = false;
+    assert_int_equal(sockets_prepare(&server, &held, why), EXIT_FINE);
+    assert_int_equal(server.places[0].socket, fd);
+    sockets_release(&server);
+    assert_true(exists());
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_taken), cmocka_unit_test(test_any_port),  cmocka_unit_test(test_no_such_address),
         cmocka_unit_test(test_unix),  cmocka_unit_test(test_unix_file),
+        cmocka_unit_test(test_unix_mode), cmocka_unit_test(test_unix_replaced), cmocka_unit_test(test_unix_link),
+        cmocka_unit_test(test_admin_is_shared), cmocka_unit_test(test_inherited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,8 +63,9 @@ TESTED_ELSEWHERE = {
     "src/server/doctor_serve.c": "tests/doctor.py",
     "src/server/doctor_try.c": "tests/doctor.py",
     "src/server/main.c": "tests/process.py",
-    "src/server/metrics.c": "tests/test_figures.c",
+    "src/server/metrics.c": "tests/test_figures.c and tests/ops.py",
     "src/server/stats.c": "tests/test_figures.c",
+    "src/server/supervise.c": "tests/process.py and tests/ops.py",
 }
 
 SOURCE_FOLDERS = ("include", "src", "examples", "bench", "tests")

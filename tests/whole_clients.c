@@ -292,7 +292,7 @@ static void start(struct whole_client *c) {
         return;
     }
     c->started = true;
-    if (ring_connect(c->w->ring, &c->w->server.addresses[0], c, &c->id) != 0) {
+    if (ring_connect(c->w->ring, &c->w->server.places[0].address, c, &c->id) != 0) {
         whole_fail(c->w, "client %u cannot connect", c->index);
     }
 }

@@ -25,7 +25,7 @@ enum {
     HTTP_FIELDS_MAX = 100,   /* the compiled-in ceiling of limits.fields */
     HTTP_PARAMS_MAX = 8,     /* {name} segments of one route */
     HTTP_SEGMENTS_MAX = 16,  /* segments of a route's path */
-    HTTP_ROUTES_MAX = 256,
+    HTTP_ROUTES_MAX = 260,   /* of one router */
     HTTP_HEAD_BYTES_MAX = 60 * 1024,         /* limits.request_line_bytes + limits.header_bytes: views have 16 bits */
     HTTP_INPUT_BYTES_MAX = 16 * 1024,        /* longest span that http_conn_next takes */
     HTTP_BODY_IN_WORKSPACE_BYTES = 16 * 1024, /* a buffered body up to this needs no body slot */

@@ -13,7 +13,7 @@ enum {
     EPOLL_RECEIVE_BYTES = 1024 * 1024,    /* received in one turn, all sockets together */
     EPOLL_SOCKET_BYTES_MAX = 64 * 1024,   /* received in one turn from one socket */
     EPOLL_ACCEPTS_MAX = 64,               /* accepted in one turn */
-    EPOLL_LISTENERS_MAX = 16,
+    EPOLL_LISTENERS_MAX = 33,
 };
 
 enum { LIST_CLOSED = 1, LIST_READY, LIST_LATER };

@@ -112,7 +112,7 @@ struct parked {
     struct ring_id listener;
 };
 
-enum { LISTENERS_MAX = 16 };
+enum { LISTENERS_MAX = 33 };
 
 struct uring {
     struct ring base;

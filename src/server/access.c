@@ -101,7 +101,7 @@ static size_t sequence(struct span text, size_t i) {
 }
 
 /* A byte that begins no UTF-8 sequence becomes U+FFFD: text that is not UTF-8 is no JSON. DEL is escaped for terminals. */
-[[gnu::noinline]] static char *put_unclean_json(char *p, struct span text) {
+char *access_escape_json(char *p, struct span text) {
     for (size_t i = 0; i < text.len;) {
         uint8_t byte = (uint8_t)text.data[i];
         size_t len = byte < 0x80 ? 1 : sequence(text, i);
@@ -125,7 +125,7 @@ static size_t sequence(struct span text, size_t i) {
 
 static char *put_json(char *p, struct span text) {
     *p++ = '"';
-    p = surely_clean(text) ? copy_put_span(p, text) : put_unclean_json(p, text);
+    p = surely_clean(text) ? copy_put_span(p, text) : access_escape_json(p, text);
     *p++ = '"';
     return p;
 }
@@ -133,12 +133,12 @@ static char *put_json(char *p, struct span text) {
 /* --------------------------------------------------------------------------------------------------- formats ---- */
 
 /* Fixed texts, numbers and quotes of any format; number_put_* write ahead. */
-enum { FIXED_BYTES = 512, ESCAPED_BYTES_MAX = 6 };
+enum { FIXED_BYTES = 512 };
 
 size_t access_bytes_max(const struct access_entry *e, enum access_format format) {
     size_t sent = e->method.len + e->referer.len + e->agent.len;
     sent += format == ACCESS_JSON ? e->path.len + e->query.len + e->route.len : e->target.len;
-    return FIXED_BYTES + e->stamp.len + e->address.len + ESCAPED_BYTES_MAX * sent;
+    return FIXED_BYTES + e->stamp.len + e->address.len + ACCESS_ESCAPED_BYTES_MAX * sent;
 }
 
 static char *put_common(char *p, const struct access_entry *e) {

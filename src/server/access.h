@@ -34,6 +34,11 @@ struct access_entry {
     uint32_t conn_slot, conn_generation; /* together the connection's, in this worker */
 };
 
+/* Writes `text` as it stands between the quotes of a JSON string, at most ACCESS_ESCAPED_BYTES_MAX bytes for one. Bytes that
+ * are not UTF-8 become U+FFFD. Returns what is behind. */
+enum { ACCESS_ESCAPED_BYTES_MAX = 6 };
+char *access_escape_json(char *out, struct span text);
+
 /* An upper bound of what access_write writes. */
 size_t access_bytes_max(const struct access_entry *entry, enum access_format format);
 

@@ -164,6 +164,32 @@ static bool read_log_level(struct config *config, const char *text, char *why) {
     return log_level_parse(text, &config->log_level) || WHY("must be error, warn, info or debug");
 }
 
+static bool read_admin(struct config *config, const char *text, char *why) {
+    return ring_address_parse(span_text(text), &config->admin) ||
+           WHY("must be ADDRESS:PORT, [V6]:PORT, :PORT or unix:PATH (numbers, no names)");
+}
+
+static bool read_unix_mode(struct config *config, const char *text, char *why) {
+    uint32_t mode = 0;
+    size_t digits = strspn(text, "01234567");
+    for (size_t i = 0; i < digits && digits <= 4; i++) {
+        mode = mode * 8 + (uint32_t)(text[i] - '0');
+    }
+    config->unix_mode = mode;
+    return (digits > 0 && digits <= 4 && text[digits] == '\0' && mode <= 0777) || WHY("must be an octal mode from 0 to 0777");
+}
+
+static bool read_drain_delay(struct config *config, const char *text, char *why) {
+    if (config_duration(text, &config->drain_delay_ns) && config->drain_delay_ns == 0) {
+        return true;
+    }
+    return duration(text, &config->drain_delay_ns, why);
+}
+
+static bool read_log_format(struct config *config, const char *text, char *why) {
+    return log_format_parse(text, &config->log_format) || WHY("must be text or json");
+}
+
 static bool read_access_log(struct config *config, const char *text, char *why) {
     config->access_log = strcmp(text, "off") == 0 ? NULL : text;
     return *text != '\0' || WHY("must be a path, - for standard output, or off");
@@ -193,6 +219,9 @@ static bool set_version(struct config *config, const char *text, char *why) {
 
 static const struct flag flags[] = {
     { "listen", "ADDR:PORT|unix:PATH", NULL, "127.0.0.1:8080", read_listen, "where to listen; may be repeated (PORT)" },
+    { "admin", "ADDR:PORT|unix:PATH", NULL, "none", read_admin,
+      "answers /healthz, /readyz, /metrics and /stats there, and not at --listen" },
+    { "unix-mode", "OCTAL", "0660", NULL, read_unix_mode, "mode of the Unix sockets that are made" },
     { "workers", "N|auto", "auto", NULL, read_workers, "threads, each with a ring of its own; auto: one per CPU" },
     { "io", "auto|uring|epoll", "auto", NULL, read_io, "the backend; auto falls back to epoll and says so" },
     { "ring", "KEY=VALUE,...", NULL, "default", read_ring,
@@ -213,7 +242,10 @@ static const struct flag flags[] = {
     { "write-timeout", "TIME", "10s", NULL, read_write_timeout, "without the client taking a byte of what it is sent" },
     { "idle-timeout", "TIME", "75s", NULL, read_idle_timeout, "between requests of a connection" },
     { "drain-timeout", "TIME", "10s", NULL, read_drain_timeout, "for requests in flight after TERM or INT" },
+    { "drain-delay", "DURATION", "0", NULL, read_drain_delay,
+      "how long to serve on at TERM while /readyz says 503 already" },
     { "log-level", "LEVEL", "info", NULL, read_log_level, "error, warn, info or debug" },
+    { "log-format", "text|json", "text", NULL, read_log_format, "what the lines on standard error look like" },
     { "access-log", "PATH|-|off", "off", NULL, read_access_log, "a line for each answer, to a file or standard output" },
     { "access-format", "common|combined|json", "combined", NULL, read_access_format, "what its lines look like" },
     { "plan", NULL, NULL, NULL, set_plan, "print the memory plan and exit" },
@@ -407,6 +439,7 @@ int config_read(struct config *config, int argc, char **argv, const struct rm_ap
     if (code != EXIT_FINE || config->listen_count > 0) {
         return code;
     }
+    config->listen_default = true;
     const char *port = getenv("PORT");
     if (!set_default_listen(config, port != NULL ? port : "8080", why)) {
         return bad_value("PORT", port != NULL ? port : "8080", why);
@@ -429,7 +462,7 @@ int config_resolve(struct config *config, uint32_t cpus, uint64_t files, char wh
         config->workers = cpus < CONFIG_WORKERS_MAX ? cpus : CONFIG_WORKERS_MAX;
     }
     uint64_t reserve = CONFIG_FILES_RESERVE +
-                       (uint64_t)config->workers * (CONFIG_FILES_PER_WORKER + config->listen_count);
+                       (uint64_t)config->workers * (CONFIG_FILES_PER_WORKER + config_listeners(config));
     uint64_t wanted = config->max_connections > 0 ? config->max_connections : config->workers;
     if (files < reserve + wanted) {
         snprintf(
@@ -449,6 +482,10 @@ int config_resolve(struct config *config, uint32_t cpus, uint64_t files, char wh
         return EXIT_CONFIG;
     }
     return EXIT_FINE;
+}
+
+uint32_t config_listeners(const struct config *config) {
+    return config->listen_count + (config->admin.len > 0) + config->inherited.count;
 }
 
 uint32_t config_connections_per_worker(const struct config *config) {
@@ -487,7 +524,8 @@ void config_print_help(const struct rm_app *app) {
     for (const struct rm_option *option = app->options; option != NULL && option->name != NULL; option++) {
         print_row(option->name, option->argument, *option->value, option->help);
     }
-    printf("\ndurations: us ms s m; sizes: K M G. TERM and INT drain and exit 0; a second one exits at once.\n"
+    printf("\ndurations: us ms s m; sizes: K M G. TERM, INT and QUIT drain and exit 0; a second one exits at once;\n"
+           "HUP and USR1 reopen the access log.\n"
            "exit codes: 0 fine, 2 usage, 69 backend or address unavailable, 70 internal, 78 configuration\n");
 }
 

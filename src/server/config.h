@@ -14,12 +14,14 @@
 #include "ringmain.h"
 #include "server/access.h"
 #include "server/log.h"
+#include "server/notify.h"
 
 /* Exit codes: sysexits.h has the last three. */
 enum config_exit { EXIT_FINE = 0, EXIT_USAGE = 2, EXIT_UNAVAILABLE = 69, EXIT_INTERNAL = 70, EXIT_CONFIG = 78 };
 
 enum {
     CONFIG_LISTEN_MAX = 16,
+    CONFIG_LISTENERS_MAX = CONFIG_LISTEN_MAX + 1 + NOTIFY_SOCKETS_MAX, /* --listen, --admin, inherited */
     CONFIG_WORKERS_MAX = 256,
     CONFIG_CONNECTIONS_DEFAULT = 16384, /* at most, when NOFILE allows more */
     CONFIG_FILES_BURST = 4608,   /* of a large NOFILE, left for connections that were accepted and wait for a slot */
@@ -35,6 +37,10 @@ struct config {
     enum config_action action;
     struct ring_address listen[CONFIG_LISTEN_MAX];
     uint32_t listen_count;
+    bool listen_default; /* nobody said where: sockets that are handed to the process replace it */
+    struct ring_address admin; /* len 0: none */
+    struct notify_sockets inherited; /* set by the caller of server_open; none at first */
+    uint32_t unix_mode; /* of the Unix sockets that are made */
     uint32_t workers;         /* 0 until config_resolve: one per CPU of the mask */
     uint32_t max_connections; /* of the process; 0 until config_resolve: from NOFILE */
     enum ring_choice io;
@@ -47,7 +53,9 @@ struct config {
     uint64_t output_bytes; /* per connection: above it nothing more is read from it */
     uint64_t header_timeout_ns, body_timeout_ns, idle_timeout_ns, drain_timeout_ns;
     uint64_t write_timeout_ns; /* without progress of what is sent, as ring_taken knows it; noticed within twice as long */
+    uint64_t drain_delay_ns; /* 0: none */
     enum log_level log_level;
+    enum log_format log_format;
     const char *access_log; /* a path, "-" for standard output, or NULL: none */
     enum access_format access_format;
 };
@@ -64,6 +72,9 @@ void config_default(struct config *config);
  * have. EXIT_FINE or EXIT_CONFIG with `why`, when the connections asked for need more descriptors. */
 [[gnu::warn_unused_result]] int config_resolve(struct config *config, uint32_t cpus, uint64_t files,
                                                char why[static CONFIG_WHY_BYTES]);
+
+/* Listening sockets of a worker. */
+uint32_t config_listeners(const struct config *config);
 
 /* Connections that one worker has slots for: its share of the process's and half as much again, because the kernel
  * spreads connections over listeners by hash. All workers together serve no more than max_connections: server_admit. */

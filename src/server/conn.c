@@ -54,7 +54,7 @@ static void leave(struct conn_state *conn) {
     counter_add(&conn->worker->figures.lingered, 1);
     ring_shutdown_write(conn->worker->ring, conn->stream.id);
     stream_receive(&conn->stream, STREAM_FREE);
-    uint64_t ms = conn->worker->life == WORKER_DRAINING ? CONN_LINGER_DRAINING_MS : CONN_LINGER_MS;
+    uint64_t ms = conn->worker->life != WORKER_SERVING ? CONN_LINGER_DRAINING_MS : CONN_LINGER_MS;
     conn->read_deadline_ns = conn->worker->now_ns + ms * NS_PER_MS;
     conn->send_deadline_ns = 0;
     arm(conn);
@@ -148,7 +148,7 @@ static void expire_idle_in_a_drain(struct conn_state *conn) {
 }
 
 static void expire_read(struct conn_state *conn) {
-    if (conn->waiting == HTTP_PHASE_IDLE && conn->worker->life == WORKER_DRAINING) {
+    if (conn->waiting == HTTP_PHASE_IDLE && conn->worker->life != WORKER_SERVING) {
         expire_idle_in_a_drain(conn);
         return;
     }
@@ -256,7 +256,7 @@ static void settle(struct conn_state *conn) {
     if (done) {
         enter(conn, CONN_FLUSH);
         conn->stream.loud = true;
-        conn->linger |= conn->worker->life == WORKER_DRAINING; /* its next request may be on its way */
+        conn->linger |= conn->worker->life != WORKER_SERVING; /* its next request may be on its way */
     } else {
         pace(conn);
     }
@@ -434,7 +434,8 @@ static void shed(struct conn_state *conn) {
     set_deadlines(conn);
 }
 
-static void conn_init(struct conn_state *conn, struct worker *worker, struct ring_id id) {
+static void conn_init(struct conn_state *conn, struct worker *worker, const struct listener *listener, struct ring_id id) {
+    const struct server *server = worker->server;
     *conn = (struct conn_state){
         .owner = { OWNER_CONN },
         .phase = CONN_OPEN,
@@ -443,14 +444,16 @@ static void conn_init(struct conn_state *conn, struct worker *worker, struct rin
         .turn = worker->turn - 1,
         .worker = worker,
         .timer = { .kind = TIMER_CONN },
+        .admin = listener->admin,
     };
     stream_init(&conn->stream, &worker->streams, id);
-    http_conn_init(&conn->http, &worker->http, worker->server->router, &conn->stream.out);
+    http_conn_init(&conn->http, &worker->http, conn->admin ? server->admin_router : server->router, &conn->stream.out);
     list_append(&worker->open, &conn->open);
     list_init(&conn->again);
 }
 
 void conn_accepted(struct worker *worker, const struct ring_event *event) {
+    const struct listener *listener = event->user;
     struct conn_state *conn = pool_take(&worker->pools[PLAN_CONNS]);
     if (conn == NULL) {
         counter_add(&worker->figures.refused, 1);
@@ -459,7 +462,9 @@ void conn_accepted(struct worker *worker, const struct ring_event *event) {
         return;
     }
     counter_add(&worker->figures.accepted, 1);
-    conn_init(conn, worker, event->id);
+    counter_add(&worker->figures.accepted_at[listener->place], 1);
+    worker->admin_conns += listener->admin;
+    conn_init(conn, worker, listener, event->id);
     ring_set_user(worker->ring, event->id, conn);
     worker_pace_accept(worker);
     bool room = worker->pools[PLAN_CONNS].free_count >= worker->server->plan.reserve;
@@ -477,6 +482,7 @@ void conn_closed(struct conn_state *conn) {
     rm_assert(!timer_armed(&conn->timer));
     struct worker *worker = conn->worker;
     counter_add(&worker->figures.closed, 1);
+    worker->admin_conns -= conn->admin;
     if (conn->admitted) {
         server_dismiss(worker->server);
     }

@@ -41,6 +41,7 @@ struct conn_state {
     bool looked;          /* `taken` is of the send in flight */
     bool flushing;        /* an exchange of it waits for its output to be taken: exchange_flushed */
     bool admitted;        /* counted by server_admit */
+    bool admin;           /* of an admin listener */
     bool greedy;          /* it has used up a turn's allowance: it gets its input piece by piece until it has not */
     uint32_t linger_left; /* bytes */
     struct worker *worker;

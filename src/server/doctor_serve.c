@@ -83,7 +83,7 @@ static void ask_crew(struct server *server, struct doctor_serving *out, uint64_t
     int code = crew_start(&crew, server);
     if (code == EXIT_FINE) {
         crew_go(&crew);
-        out->fine = ask(&server->addresses[0], out->why);
+        out->fine = ask(&server->places[0].address, out->why);
         out->first_ns = clock_ns() - start_ns;
         server_drain(server, server->config->workers);
     }

@@ -77,8 +77,8 @@ static void try_addresses(const struct config *config, struct doctor_facts *fact
     static struct server server; /* what sockets_prepare looks at */
     server = (struct server){ .config = config };
     for (uint32_t i = 0; i < config->listen_count; i++) {
-        server.addresses[i] = config->listen[i];
-        server.sockets[i] = -1;
+        server.places[i] = (struct listen_place){ .address = config->listen[i], .socket = -1 };
+        server.place_count++;
         uint32_t port = port_of(&config->listen[i]);
         if (facts->port_first.known && port >= facts->port_first.value && port <= facts->port_last.value) {
             facts->listen_port = port;

@@ -72,7 +72,7 @@ static bool is_vain(const struct rm_exchange *x) {
 
 unsigned rm_ended(const struct rm_exchange *x) {
     unsigned ended = x->ended;
-    if (worker_of(x->http.shared)->life == WORKER_DRAINING) {
+    if (worker_of(x->http.shared)->life != WORKER_SERVING) {
         ended |= RM_END_DRAIN;
     }
     if (x->http.conn == NULL || is_vain(x)) {

@@ -18,6 +18,7 @@ void figures_add(struct worker_figures *sum, struct ring_counters *ring_sum, con
               sizeof *ring_sum);
     uint64_t own_max_ns = counter_read(&ring_counters(worker->ring)->busy_max_ns);
     ring_sum->busy_max_ns = own_max_ns > busy_max_ns ? own_max_ns : busy_max_ns;
+    ring_sum->calls[RING_CALL_write] += counter_read(&worker->figures.log_wakes); /* not the ring's, but the worker's */
     bool first = worker == worker->server->workers;
     for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
         uint64_t low = counter_read(&worker->figures.pools[i].low_water);

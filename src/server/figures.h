@@ -6,7 +6,8 @@
 #include "ring/ring.h"
 #include "server/worker.h"
 
-/* Adds one worker's figures, read as they are now, to the sums. Zero both first. Of pools, the least low-water
+/* Adds one worker's figures, read as they are now, to the sums. Zero both first. Calls that the worker makes
+ * for the access log are added to the ring's. Of pools, the least low-water
  * mark is kept, of busy_max_ns the largest. */
 void figures_add(struct worker_figures *sum, struct ring_counters *ring_sum, const struct worker *worker);
 

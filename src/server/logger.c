@@ -175,8 +175,9 @@ static void farewell(struct logger *logger) {
 static void *run(void *arg) {
     struct logger *logger = arg;
     for (unsigned quiet = 0; !flag(&logger->stop);) {
-        if (__atomic_exchange_n(&logger->reopen, false, __ATOMIC_ACQ_REL)) {
+        if (flag(&logger->reopen)) {
             switch_file(logger);
+            __atomic_store_n(&logger->reopen, false, __ATOMIC_RELEASE);
         }
         bool some = false;
         enum outcome outcome = write_all(logger, &some);
@@ -217,6 +218,10 @@ static void order(struct logger *logger, bool *which) {
 
 void logger_reopen(struct logger *logger) {
     order(logger, &logger->reopen);
+}
+
+bool logger_reopening(const struct logger *logger) {
+    return flag(&logger->reopen);
 }
 
 void logger_stop(struct logger *logger) {

@@ -49,6 +49,9 @@ struct logger {
 /* Opens the path anew, soon: after a rotation. When that fails the log says why and the old file is kept. */
 void logger_reopen(struct logger *logger);
 
+/* True until what logger_reopen has asked for is done, or has failed. */
+bool logger_reopening(const struct logger *logger);
+
 /* Writes what is left, as far as the file takes it, and closes. Does nothing more the second time. */
 void logger_stop(struct logger *logger);
 

@@ -1,14 +1,8 @@
 /* rm_main: from the command line to the exit code. */
-#include <poll.h>
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mem/assert.h"
@@ -18,13 +12,18 @@
 #include "server/log.h"
 #include "server/logger.h"
 #include "server/server.h"
+#include "server/notify.h"
 #include "server/sockets.h"
+#include "server/supervise.h"
 #include "server/worker.h"
 
-enum { SAME_SIGNAL_MS = 100 };
-
+/* Who has mistyped a flag is a person: no date, no JSON. */
 static int fail(const struct rm_app *app, int code, const char *why) {
-    log_line(LOG_ERROR, "%s: %s", app->name, why);
+    if (code == EXIT_USAGE) {
+        fprintf(stderr, "%s: %s\n", app->name, why);
+    } else {
+        log_line(LOG_ERROR, "%s: %s", app->name, why);
+    }
     return code;
 }
 
@@ -53,92 +52,56 @@ static uint64_t raise_files(void) {
     return limit.rlim_cur;
 }
 
-/* --------------------------------------------------------------------------------------------------- signals ---- */
-
-/* TERM and INT are read from a descriptor; blocked before the first thread starts, so that all inherit it. -1 on
- * error. */
-static int open_signals(void) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    signal(SIGPIPE, SIG_IGN);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0) {
-        return -1;
+/* Sockets that a service manager has opened take the place of the default address. */
+static int take_sockets(struct config *config, char *why) {
+    if (!notify_take_sockets(&config->inherited, NOTIFY_FIRST_FD, why, CONFIG_WHY_BYTES)) {
+        return EXIT_CONFIG;
     }
-    return signalfd(-1, &set, SFD_CLOEXEC);
-}
-
-static int read_signal(int signals) {
-    struct signalfd_siginfo info;
-    return read(signals, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
-}
-
-/* Sleeps until a signal comes or a worker has ended. The signal, or 0. */
-static int wait_for_news(int signals, const struct crew *crew) {
-    struct pollfd fds[] = { { .fd = signals, .events = POLLIN }, { .fd = crew->event, .events = POLLIN } };
-    if (poll(fds, 2, -1) < 0) {
-        return 0;
+    for (uint32_t i = 0; i < config->inherited.count; i++) {
+        if (!config->inherited.sockets[i].admin && config->listen_default) {
+            config->listen_count = 0;
+        }
     }
-    if ((fds[1].revents & POLLIN) != 0) {
-        uint64_t count;
-        (void)!read(crew->event, &count, sizeof count);
-    }
-    return (fds[0].revents & POLLIN) != 0 ? read_signal(signals) : 0;
+    return EXIT_FINE;
 }
 
 /* ------------------------------------------------------------------------------------------------ start line ---- */
 
-static void say_addresses(const struct server *server, char *out, size_t room) {
+static void say_addresses(const struct server *server, bool admin, char *out, size_t room) {
     size_t len = 0;
     out[0] = '\0';
-    for (uint32_t i = 0; i < server->config->listen_count && len < room; i++) {
+    for (uint32_t i = 0; i < server->place_count && len < room; i++) {
         char text[RING_ADDRESS_BYTES];
-        ring_address_text(&server->addresses[i], text);
+        if (server->places[i].admin != admin) {
+            continue;
+        }
+        ring_address_text(&server->places[i].address, text);
         bool is_unix = strncmp(text, "unix:", 5) == 0;
-        int n = snprintf(out + len, room - len, "%s%s%s", i > 0 ? ", " : "", is_unix ? "" : "http://", text);
+        int n = snprintf(out + len, room - len, "%s%s%s", len > 0 ? ", " : "", is_unix ? "" : "http://", text);
         len += n > 0 ? (size_t)n : 0;
     }
 }
 
+/* In text the line has no date: it is for who has just started the server. */
 static void say_start(const struct server *server) {
     const struct ring_report *report = &server->workers[0].report;
-    char addresses[CONFIG_LISTEN_MAX * RING_ADDRESS_BYTES / 2];
-    say_addresses(server, addresses, sizeof addresses);
+    char places[640], admin[160], line[LOG_MESSAGE_BYTES];
+    say_addresses(server, false, places, sizeof places);
+    say_addresses(server, true, admin, sizeof admin);
     if (report->fallback) {
         log_line(LOG_WARN, "FALLBACK: running on %s: %s", report->backend, report->why);
     }
-    if (log_enabled(LOG_INFO)) {
-        fprintf(stderr, "ringmain %s %s: listening on %s · backend %s (%s) · %u worker%s · pid %d\n", rm_version(),
-                server->app->name, addresses, report->backend, report->features, server->config->workers,
-                server->config->workers == 1 ? "" : "s", (int)getpid());
+    snprintf(line, sizeof line, "ringmain %s %s: listening on %s%s%s · backend %s (%s) · %u worker%s · pid %d", rm_version(),
+             server->app->name, places, *admin != '\0' ? " · admin on " : "", admin, report->backend, report->features,
+             server->config->workers, server->config->workers == 1 ? "" : "s", (int)getpid());
+    if (server->config->log_format == LOG_JSON) {
+        log_line(LOG_INFO, "%s", line);
+    } else if (log_enabled(LOG_INFO)) {
+        fprintf(stderr, "%s\n", line);
     }
 }
 
 /* ------------------------------------------------------------------------------------------------------ life ---- */
-
-static uint64_t clock_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 * NS_PER_MS + (uint64_t)now.tv_nsec;
-}
-
-/* After the first signal: everything that was asked is answered. A second signal ends the process on the spot; but one that
- * comes with the first is the first again: timeout(1) and others signal a process and then its group. */
-static void drain(struct server *server, struct crew *crew, int signals, const char *why) {
-    log_line(LOG_INFO, "%s: %s: draining, at most %lu ms", server->app->name, why,
-             (unsigned long)(server->config->drain_timeout_ns / NS_PER_MS));
-    uint64_t heed_from_ns = clock_ns() + SAME_SIGNAL_MS * NS_PER_MS;
-    server_drain(server, server->config->workers);
-    while (crew_serving(crew) > 0) {
-        int second = wait_for_news(signals, crew);
-        if (second != 0 && clock_ns() >= heed_from_ns) {
-            log_line(LOG_WARN, "%s: %s again: exit at once", server->app->name, sigabbrev_np(second));
-            sockets_release(server);
-            _exit(128 + second);
-        }
-    }
-}
 
 /* When the workers are open. */
 static bool start_logger(struct server *server) {
@@ -158,7 +121,20 @@ static void stop_logger(struct server *server) {
     }
 }
 
-static int serve(struct server *server, int signals) {
+/* Every worker is open and listens. */
+static void go(struct server *server, struct crew *crew, const struct notify *notify, int signals) {
+    say_start(server);
+    crew_go(crew);
+    if (server->app->ready != NULL) {
+        server->app->ready();
+    }
+    notify_send(notify, "READY=1\nMAINPID=%d\nSTATUS=serving with %u workers on %s", (int)getpid(), server->config->workers,
+                server->workers[0].report.backend);
+    supervise(server, crew, notify, signals);
+    stop_logger(server); /* while the workers hold their lines */
+}
+
+static int serve(struct server *server, const struct notify *notify, int signals) {
     char why[CONFIG_WHY_BYTES];
     struct sockets_held held;
     int code = sockets_prepare(server, &held, why);
@@ -168,61 +144,66 @@ static int serve(struct server *server, int signals) {
     struct crew crew;
     code = crew_start(&crew, server);
     sockets_release_held(&held);
-    if (code == EXIT_FINE && !start_logger(server)) {
-        code = fail(server->app, EXIT_INTERNAL, "cannot start the access log's thread");
-    } else if (code == EXIT_FINE) {
-        say_start(server);
-        crew_go(&crew);
-        if (server->app->ready != NULL) {
-            server->app->ready();
-        }
-        int signal_number = 0;
-        while (signal_number == 0 && crew_serving(&crew) == server->config->workers) {
-            signal_number = wait_for_news(signals, &crew);
-        }
-        drain(server, &crew, signals, signal_number != 0 ? sigabbrev_np(signal_number) : "a worker has failed");
-        stop_logger(server); /* while the workers hold their lines */
+    bool logged = code != EXIT_FINE || start_logger(server);
+    if (code == EXIT_FINE && logged) {
+        go(server, &crew, notify, signals);
     }
     code = crew_join(&crew);
     sockets_release(server);
-    if (code != EXIT_FINE) {
-        return fail(server->app, code, crew.why);
+    if (code != EXIT_FINE || !logged) {
+        return logged ? fail(server->app, code, crew.why)
+                      : fail(server->app, EXIT_INTERNAL, "cannot start the access log's thread");
     }
     log_line(LOG_INFO, "%s: drained", server->app->name);
     return EXIT_FINE;
 }
 
+static int serve_with_threads(struct server *server) {
+    struct notify notify;
+    int signals = supervise_signals();
+    server->ring.helpers = ring_helpers_start(server->config->helpers);
+    if (signals < 0 || server->ring.helpers == NULL) {
+        return fail(server->app, EXIT_INTERNAL, "cannot start the helper threads");
+    }
+    notify_open(&notify);
+    int code = serve(server, &notify, signals);
+    notify_close(&notify);
+    ring_helpers_stop(server->ring.helpers);
+    close(signals);
+    return code;
+}
+
+static int serve_logged(struct server *server) {
+    struct logger logger;
+    char why[CONFIG_WHY_BYTES];
+    if (server->config->access_log == NULL) {
+        return serve_with_threads(server);
+    }
+    if (!logger_open(&logger, server->config->access_log)) {
+        snprintf(why, sizeof why, "--access-log '%.256s' cannot be opened: %m", server->config->access_log);
+        return fail(server->app, EXIT_CONFIG, why);
+    }
+    server->logger = &logger;
+    int code = serve_with_threads(server);
+    logger_stop(&logger);
+    server->logger = NULL;
+    return code;
+}
+
 static int run(const struct config *config, const struct rm_app *app) {
     char why[CONFIG_WHY_BYTES];
+    static struct server server;
+    supervise_early();
     int code = app->start != NULL ? app->start() : EXIT_FINE;
     if (code != EXIT_FINE) {
         return code;
     }
-    struct server server;
     code = server_open(&server, config, app, why);
     if (code != EXIT_FINE) {
         return fail(app, code, why);
     }
-    struct logger logger;
-    if (config->access_log != NULL) {
-        if (!logger_open(&logger, config->access_log)) {
-            snprintf(why, sizeof why, "--access-log '%.256s' cannot be opened: %m", config->access_log);
-            server_release(&server);
-            return fail(app, EXIT_CONFIG, why);
-        }
-        server.logger = &logger;
-    }
-    int signals = open_signals();
-    server.ring.helpers = ring_helpers_start(config->helpers);
-    if (signals < 0 || server.ring.helpers == NULL) {
-        server_release(&server);
-        return fail(app, EXIT_INTERNAL, "cannot start the helper threads");
-    }
-    code = serve(&server, signals);
-    stop_logger(&server);
-    ring_helpers_stop(server.ring.helpers);
+    code = serve_logged(&server);
     server_release(&server);
-    close(signals);
     return code;
 }
 
@@ -244,6 +225,7 @@ int rm_main(int argc, char **argv, const struct rm_app *app) {
         return fail(app, code, why);
     }
     log_set_level(config.log_level);
+    log_set_format(config.log_format);
     if (config.action == CONFIG_HELP) {
         config_print_help(app);
         return EXIT_FINE;
@@ -252,7 +234,10 @@ int rm_main(int argc, char **argv, const struct rm_app *app) {
         config_print_version();
         return EXIT_FINE;
     }
-    code = config_resolve(&config, count_cpus(), raise_files(), why);
+    code = take_sockets(&config, why);
+    if (code == EXIT_FINE) {
+        code = config_resolve(&config, count_cpus(), raise_files(), why);
+    }
     if (code != EXIT_FINE) {
         return fail(app, code, why);
     }

@@ -7,6 +7,7 @@
 #include "mem/assert.h"
 #include "server/exchange.h"
 #include "server/figures.h"
+#include "server/logger.h"
 
 [[gnu::format(printf, 2, 3)]] static void write_line(struct rm_exchange *x, const char *format, ...) {
     char line[1024]; /* a longer one, and there is none, would be cut */
@@ -26,9 +27,30 @@ static void write_value(struct rm_exchange *x, const char *name, uint64_t value)
     write_line(x, "%s %llu\n", name, (unsigned long long)value);
 }
 
+/* A label's value: the text format escapes backslash, quote and line end. */
+static const char *escaped(const char *text, size_t len, char *out, size_t room) {
+    size_t n = 0;
+    for (size_t i = 0; i < len && n + 3 < room; i++) {
+        if (text[i] == '"' || text[i] == '\\' || text[i] == '\n') {
+            out[n++] = '\\';
+        }
+        out[n++] = text[i] == '\n' ? 'n' : text[i];
+    }
+    out[n] = '\0';
+    return out;
+}
+
 static void write_labelled(struct rm_exchange *x, const char *name, const char *label, const char *text,
                            uint64_t value) {
-    write_line(x, "%s{%s=\"%s\"} %llu\n", name, label, text, (unsigned long long)value);
+    char clean[512];
+    escaped(text, strlen(text), clean, sizeof clean);
+    write_line(x, "%s{%s=\"%s\"} %llu\n", name, label, clean, (unsigned long long)value);
+}
+
+/* Nanoseconds as seconds. */
+static void write_seconds(struct rm_exchange *x, const char *name, const char *labels, uint64_t ns) {
+    write_line(x, "%s%s %llu.%09llu\n", name, labels, (unsigned long long)(ns / NS_PER_SECOND),
+               (unsigned long long)(ns % NS_PER_SECOND));
 }
 
 /* A counter without labels. */
@@ -51,6 +73,13 @@ static const struct metric figure_metrics[] = {
     FIGURE("http_server_connections_lingered_total", lingered,
            "Connections that were closed while the client was still sending."),
     FIGURE("http_server_exchanges_parked_total", parked, "Handlers that waited for something."),
+    FIGURE("http_server_abandoned_requests_total", abandoned, "Requests whose client had gone before they were answered."),
+    FIGURE("http_server_request_body_bytes_total", body_bytes_in, "Bytes of request bodies."),
+    FIGURE("http_server_response_body_bytes_total", body_bytes_out, "Bytes of response bodies."),
+    FIGURE("access_log_lines_total", log_lines, "Lines that were handed to the access log."),
+    FIGURE("access_log_bytes_total", log_bytes, "Bytes of these lines."),
+    FIGURE("access_log_dropped_total", log_dropped, "Lines that were dropped: the log was not written fast enough."),
+    FIGURE("access_log_wakes_total", log_wakes, "Times a worker had to wake the log's thread, with a system call."),
     { NULL, NULL, 0 },
 };
 
@@ -93,14 +122,9 @@ static void write_build(struct rm_exchange *x, const struct worker *worker) {
 }
 
 static void write_http(struct rm_exchange *x, const struct worker_figures *figures) {
-    static const char *const classes[] = { "1xx", "2xx", "3xx", "4xx", "5xx" };
     static const char *const timeouts[] = { "idle", "head", "body", "send" };
     write_family(x, "http_server_requests_total", "counter", "Requests that were answered, errors included.");
     write_value(x, "http_server_requests_total", figures->requests);
-    write_family(x, "http_server_responses_total", "counter", "Responses by class of status.");
-    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
-        write_labelled(x, "http_server_responses_total", "class", classes[i], figures->responses[i + 1]);
-    }
     write_family(x, "shed_total", "counter", "Requests that got 503 because a pool was empty.");
     write_value(x, "shed_total", figures->responses[0]);
     write_family(x, "http_server_open_connections", "gauge", "Connections that are open now.");
@@ -110,6 +134,133 @@ static void write_http(struct rm_exchange *x, const struct worker_figures *figur
     for (size_t i = 0; i < sizeof timeouts / sizeof timeouts[0]; i++) {
         write_labelled(x, "http_server_timeouts_total", "waiting_for", timeouts[i], figures->timeouts[i]);
     }
+}
+
+static void write_gauges(struct rm_exchange *x, const struct server *server, const struct worker_figures *figures) {
+    write_family(x, "http_server_active_requests", "gauge", "Requests that are not answered yet.");
+    write_value(x, "http_server_active_requests", figures->pools[PLAN_EXCHANGES].in_use);
+    write_family(x, "http_server_draining", "gauge", "1 from the first signal to end on: /readyz says 503.");
+    write_value(x, "http_server_draining", server_leaving(server));
+    write_family(x, "ringmain_workers", "gauge", "Worker threads.");
+    write_value(x, "ringmain_workers", server->config->workers);
+}
+
+static void write_listeners(struct rm_exchange *x, const struct server *server, const struct worker_figures *figures) {
+    char text[RING_ADDRESS_BYTES];
+    write_family(x, "http_server_listener_connections_total", "counter", "Connections that were accepted, by listener.");
+    for (uint32_t i = 0; i < server->place_count; i++) {
+        write_labelled(x, "http_server_listener_connections_total", "listener",
+                       ring_address_text(&server->places[i].address, text), figures->accepted_at[i]);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------- responses ---- */
+
+static const char *const bound_texts[OBSERVE_BUCKETS - 1] = {
+    "0.00005", "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
+    "0.075",   "0.1",    "0.25",    "0.5",    "0.75",  "1",      "2.5",   "5",    "7.5",   "10",
+};
+
+static void write_statuses(struct rm_exchange *x, const struct server *server) {
+    write_family(x, "http_server_responses_total", "counter", "Responses by status.");
+    for (uint32_t i = 0; i < OBSERVE_STATUSES; i++) {
+        char text[8];
+        uint64_t sum = 0;
+        for (uint32_t w = 0; w < server->config->workers; w++) {
+            sum += counter_read(&server->workers[w].observer.statuses[i]);
+        }
+        if (sum > 0) {
+            snprintf(text, sizeof text, "%u", i + OBSERVE_STATUS_MIN);
+            write_labelled(x, "http_server_responses_total", "http_response_status_code", text, sum);
+        }
+    }
+}
+
+static void write_row(struct rm_exchange *x, const char *method, const char *route, const struct observe_row *row) {
+    static const char name[] = "http_server_request_duration_seconds";
+    char clean[512], labels[640];
+    uint64_t count = 0;
+    escaped(route, strlen(route), clean, sizeof clean);
+    snprintf(labels, sizeof labels, "http_request_method=\"%s\",http_route=\"%s\"", method, clean);
+    for (unsigned i = 0; i < OBSERVE_BUCKETS; i++) {
+        count += row->buckets[i];
+        write_line(x, "%s_bucket{%s,le=\"%s\"} %llu\n", name, labels, i < OBSERVE_BUCKETS - 1 ? bound_texts[i] : "+Inf",
+                   (unsigned long long)count);
+    }
+    write_line(x, "%s_sum{%s} %llu.%09llu\n", name, labels, (unsigned long long)(row->sum_ns / NS_PER_SECOND),
+               (unsigned long long)(row->sum_ns % NS_PER_SECOND));
+    write_line(x, "%s_count{%s} %llu\n", name, labels, (unsigned long long)count);
+}
+
+/* A row of all workers; false when nothing was counted. */
+static bool sum_row(const struct server *server, uint32_t index, struct observe_row *sum) {
+    uint64_t count = 0;
+    *sum = (struct observe_row){ 0 };
+    for (uint32_t w = 0; w < server->config->workers; w++) {
+        const struct observe_row *row = &server->workers[w].observer.rows[index];
+        for (unsigned i = 0; i < OBSERVE_BUCKETS; i++) {
+            uint64_t n = counter_read(&row->buckets[i]);
+            sum->buckets[i] += n;
+            count += n;
+        }
+        sum->sum_ns += counter_read(&row->sum_ns);
+    }
+    return count > 0;
+}
+
+/* Routes that nobody has asked for have no rows: that keeps the answer short. */
+static void write_durations(struct rm_exchange *x, const struct server *server) {
+    static const char *const methods[HTTP_METHODS_COUNT + 1] = {
+        [HTTP_GET] = "GET",         [HTTP_HEAD] = "HEAD",       [HTTP_POST] = "POST",   [HTTP_PUT] = "PUT",
+        [HTTP_DELETE] = "DELETE",   [HTTP_CONNECT] = "CONNECT", [HTTP_OPTIONS] = "OPTIONS",
+        [HTTP_TRACE] = "TRACE",     [HTTP_PATCH] = "PATCH",     [HTTP_METHOD_UNKNOWN] = "_OTHER",
+    };
+    struct observe_row sum;
+    write_family(x, "http_server_request_duration_seconds", "histogram",
+                 "Time from the head of a request to the end of its handlers, in turns: 0 when that was one.");
+    for (uint32_t i = 0; i < 2 * server->route_count; i++) {
+        const struct rm_route *route = &server->table[i / 2];
+        if (sum_row(server, i, &sum)) {
+            write_row(x, i % 2 == 0 ? route->method : "HEAD", route->path, &sum);
+        }
+    }
+    for (uint32_t i = 0; i <= HTTP_METHODS_COUNT; i++) {
+        if (sum_row(server, 2 * HTTP_ROUTES_MAX + i, &sum)) {
+            write_row(x, methods[i], "_OTHER", &sum);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------ loop ---- */
+
+/* Bucket k has turns shorter than 2^(k + RING_BUSY_SHIFT) ns. */
+static void write_lag(struct rm_exchange *x, const struct ring_counters *ring) {
+    write_family(x, "loop_lag_seconds", "histogram", "Time from the return of one wait of a worker to the next.");
+    uint64_t turns = 0;
+    for (unsigned i = 0; i < RING_BUSY_BUCKETS; i++) {
+        turns += ring->busy[i];
+        if (i + 1 < RING_BUSY_BUCKETS) {
+            write_line(x, "loop_lag_seconds_bucket{le=\"%.9f\"} %llu\n", (double)(UINT64_C(1) << (i + RING_BUSY_SHIFT)) / 1e9,
+                       (unsigned long long)turns);
+        }
+    }
+    write_labelled(x, "loop_lag_seconds_bucket", "le", "+Inf", turns);
+    write_seconds(x, "loop_lag_seconds_sum", "", ring->busy_ns);
+    write_value(x, "loop_lag_seconds_count", turns);
+    write_family(x, "loop_lag_max_seconds", "gauge", "The longest such time since the start.");
+    write_seconds(x, "loop_lag_max_seconds", "", ring->busy_max_ns);
+}
+
+static void write_logger(struct rm_exchange *x, const struct logger *logger) {
+    if (logger == NULL) {
+        return;
+    }
+    write_family(x, "access_log_written_bytes_total", "counter", "Bytes that are in the file.");
+    write_value(x, "access_log_written_bytes_total", counter_read(&logger->written_bytes));
+    write_family(x, "access_log_write_errors_total", "counter", "Failures to write or to reopen the file.");
+    write_value(x, "access_log_write_errors_total", counter_read(&logger->write_errors));
+    write_family(x, "access_log_reopens_total", "counter", "Times the file was opened anew.");
+    write_value(x, "access_log_reopens_total", counter_read(&logger->reopens));
 }
 
 static void write_calls(struct rm_exchange *x, const struct ring_counters *ring) {
@@ -159,9 +310,15 @@ enum rm_step rm_metrics(struct rm_exchange *x) {
     for (uint32_t i = 0; i < worker->server->config->workers; i++) {
         figures_add(&figures, &ring, &worker->server->workers[i]);
     }
-    rm_begin(x, 200, "text/plain; version=0.0.4");
+    rm_begin(x, 200, "text/plain; version=0.0.4; charset=utf-8");
     write_build(x, worker);
     write_http(x, &figures);
+    write_gauges(x, worker->server, &figures);
+    write_listeners(x, worker->server, &figures);
+    write_statuses(x, worker->server);
+    write_durations(x, worker->server);
+    write_lag(x, &ring);
+    write_logger(x, worker->server->logger);
     write_table(x, figure_metrics, &figures);
     write_calls(x, &ring);
     write_table(x, ring_metrics, &ring);

@@ -57,13 +57,13 @@ static void make_observer_rows(struct plan *plan, const struct config *config) {
 void plan_make(struct plan *plan, const struct config *config) {
     uint32_t served = config_connections_per_worker(config);
     rm_assert(served > 0);
-    rm_assert(config->listen_count <= CONFIG_LISTEN_MAX);
+    rm_assert(config_listeners(config) <= CONFIG_LISTENERS_MAX);
     *plan = (struct plan){ .workers = config->workers };
     plan->reserve = served / CONNS_PER_RESERVE + 1;
     plan->exchange_bytes = (uint32_t)slab_round(sizeof(struct rm_exchange));
     plan->workspace_bytes = http_workspace_bytes(&config->limits);
     make_rows(plan, config, served + plan->reserve);
-    plan->sockets_max = plan->rows[PLAN_CONNS].count + config->listen_count + config->watches;
+    plan->sockets_max = plan->rows[PLAN_CONNS].count + config_listeners(config) + config->watches;
     make_observer_rows(plan, config);
     for (unsigned i = 0; i < PLAN_PARTS_COUNT; i++) {
         plan->slab_bytes += slab_round(plan_row_bytes(plan, (enum plan_part)i));

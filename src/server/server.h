@@ -12,20 +12,34 @@
 struct logger;
 struct worker;
 
+enum { SERVER_ROUTES_MAX = 256 }; /* of an application */
 enum { SERVER_ALIGN = 128 }; /* two cache lines: processors fetch neighbours in pairs */
+
+/* Where workers listen. Each makes a socket of its own for a TCP address (SO_REUSEPORT), but for those that there can be
+ * only one of. */
+struct listen_place {
+    struct ring_address address; /* with the port that was found when 0 was asked for */
+    bool admin;
+    int socket;    /* one that the workers share: Unix, admin or inherited; -1: none */
+    bool made;     /* a Unix socket that sockets_prepare has made: */
+    uint64_t device, inode;
+};
 
 struct server {
     const struct config *config;
     const struct rm_app *app;
-    struct rm_route *table;    /* the application's routes */
-    struct http_route *routes; /* with index: into `table` */
+    struct rm_route *table;    /* the application's routes, then ours */
+    struct http_route *routes; /* likewise; with index: into `table` */
+    uint32_t route_count;
     struct http_router *router;
+    struct http_router *admin_router; /* of the admin listeners; NULL: there is none */
     struct plan plan;
     struct ring_config ring;                          /* helpers and world are set by the caller of server_open */
-    struct ring_address addresses[CONFIG_LISTEN_MAX]; /* with the port that was found when 0 was asked for */
-    int sockets[CONFIG_LISTEN_MAX];                   /* a listening Unix socket that the workers share, or -1 */
+    struct listen_place places[CONFIG_LISTENERS_MAX]; /* where to listen */
+    uint32_t place_count;
     struct logger *logger;                            /* the access log's, or NULL: lines are not written */
     struct worker *workers;                           /* config->workers of them */
+    bool leaving;                                     /* set by server_leave and server_drain, read by /readyz */
     bool draining;                                    /* set by server_drain, read by workers and handlers */
     __attribute__((aligned(SERVER_ALIGN))) uint32_t connections; /* that are served: server_admit. Alone on its lines */
 };
@@ -36,6 +50,9 @@ struct server {
                                             const struct rm_app *app, char why[static CONFIG_WHY_BYTES]);
 
 void server_release(struct server *server);
+
+/* From any thread: /readyz says 503 from now on, all else goes on. */
+void server_leave(struct server *server);
 
 /* From any thread: every worker that is open (`workers_open` of them, from 0) stops accepting and ends when all is
  * answered. */
@@ -55,6 +72,10 @@ static inline bool server_admit(struct server *server) {
 /* One that was admitted has closed. */
 static inline void server_dismiss(struct server *server) {
     __atomic_fetch_sub(&server->connections, 1, __ATOMIC_RELAXED);
+}
+
+static inline bool server_leaving(const struct server *server) {
+    return __atomic_load_n(&server->leaving, __ATOMIC_ACQUIRE);
 }
 
 static inline bool server_draining(const struct server *server) {

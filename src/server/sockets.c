@@ -74,7 +74,7 @@ static int find_port(struct ring_address *address, struct sockets_held *held, ch
 /* True when the path is a socket that nobody listens on any more. */
 static bool stale(const struct ring_address *address, const char *path) {
     struct stat status;
-    if (stat(path, &status) != 0 || !S_ISSOCK(status.st_mode)) {
+    if (lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode)) {
         return false;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -86,31 +86,69 @@ static bool stale(const struct ring_address *address, const char *path) {
     return refused;
 }
 
-static int open_unix(const struct ring_address *address, int *out, char *why) {
-    const struct sockaddr_un *name = (const struct sockaddr_un *)(const void *)&address->storage;
-    if (stale(address, name->sun_path)) {
+/* The mode holds from the moment that the name is there: bind(2) gives it the descriptor's, less the umask, and what the
+ * umask has taken comes back before listen(2), until which nobody can connect. unix(7) */
+static int make_unix(int fd, const struct ring_address *address, const char *path, uint32_t mode) {
+    if (fchmod(fd, mode) != 0 || bind(fd, (const struct sockaddr *)&address->storage, address->len) != 0) {
+        return -1;
+    }
+    return chmod(path, mode) != 0 || listen(fd, SOCKETS_BACKLOG) != 0 ? -1 : 0;
+}
+
+static int open_unix(struct listen_place *place, uint32_t mode, char *why) {
+    const struct sockaddr_un *name = (const struct sockaddr_un *)(const void *)&place->address.storage;
+    if (stale(&place->address, name->sun_path)) {
         unlink(name->sun_path);
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return unavailable(address, "", why);
-    }
-    if (bind(fd, (const struct sockaddr *)&address->storage, address->len) != 0 || listen(fd, 4096) != 0) {
-        int code = unavailable(address, "", why);
-        close(fd);
+    struct stat status;
+    if (fd < 0 || make_unix(fd, &place->address, name->sun_path, mode) != 0 || lstat(name->sun_path, &status) != 0) {
+        int code = unavailable(&place->address, "", why);
+        if (fd >= 0) {
+            close(fd);
+        }
         return code;
     }
-    *out = fd;
+    place->socket = fd;
+    place->made = true;
+    place->device = status.st_dev;
+    place->inode = status.st_ino;
     return EXIT_FINE;
+}
+
+/* One TCP socket that all workers share. */
+static int open_shared(struct listen_place *place, char *why) {
+    int fd = bind_socket(&place->address, SO_REUSEADDR);
+    place->address.len = sizeof place->address.storage;
+    if (fd < 0 || listen(fd, SOCKETS_BACKLOG) != 0 ||
+        getsockname(fd, (struct sockaddr *)&place->address.storage, &place->address.len) != 0) {
+        int code = unavailable(&place->address, "", why);
+        if (fd >= 0) {
+            close(fd);
+        }
+        return code;
+    }
+    place->socket = fd;
+    return EXIT_FINE;
+}
+
+static int prepare(struct listen_place *place, uint32_t unix_mode, struct sockets_held *held, char *why) {
+    if (place->socket >= 0) {
+        return EXIT_FINE;
+    }
+    if (place->address.storage.ss_family == AF_UNIX) {
+        return open_unix(place, unix_mode, why);
+    }
+    if (place->admin) {
+        return open_shared(place, why);
+    }
+    return any_port(&place->address) ? find_port(&place->address, held, why) : try_port(&place->address, why);
 }
 
 int sockets_prepare(struct server *server, struct sockets_held *held, char *why) {
     *held = (struct sockets_held){ .count = 0 };
-    for (uint32_t i = 0; i < server->config->listen_count; i++) {
-        struct ring_address *address = &server->addresses[i];
-        int code = address->storage.ss_family == AF_UNIX ? open_unix(address, &server->sockets[i], why)
-                   : any_port(address)                   ? find_port(address, held, why)
-                                                         : try_port(address, why);
+    for (uint32_t i = 0; i < server->place_count; i++) {
+        int code = prepare(&server->places[i], server->config->unix_mode, held, why);
         if (code != EXIT_FINE) {
             sockets_release_held(held);
             sockets_release(server);
@@ -127,13 +165,24 @@ void sockets_release_held(struct sockets_held *held) {
     held->count = 0;
 }
 
+static void remove_unix(const struct listen_place *place) {
+    const struct sockaddr_un *name = (const struct sockaddr_un *)(const void *)&place->address.storage;
+    struct stat status;
+    if (lstat(name->sun_path, &status) == 0 && status.st_dev == place->device && status.st_ino == place->inode) {
+        unlink(name->sun_path);
+    }
+}
+
 void sockets_release(struct server *server) {
-    for (uint32_t i = 0; i < server->config->listen_count; i++) {
-        if (server->sockets[i] >= 0) {
-            const struct sockaddr_un *name = (const struct sockaddr_un *)(const void *)&server->addresses[i].storage;
-            close(server->sockets[i]);
-            unlink(name->sun_path);
-            server->sockets[i] = -1;
+    for (uint32_t i = 0; i < server->place_count; i++) {
+        struct listen_place *place = &server->places[i];
+        if (place->socket < 0) {
+            continue;
         }
+        if (place->made) {
+            remove_unix(place); /* before it is closed: nobody finds a name without a server */
+        }
+        close(place->socket);
+        place->socket = -1;
     }
 }

@@ -6,12 +6,16 @@
 
 #include "server/server.h"
 
-/* Prepares all addresses of the server. With SO_REUSEPORT a second process of the same user could listen on the
+enum { SOCKETS_BACKLOG = 4096 }; /* the kernel takes less when net.core.somaxconn is less */
+
+/* Prepares all places of the server. With SO_REUSEPORT a second process of the same user could listen on the
  * same port and take a share of its clients, so each TCP address is bound once without it, to see that nobody is
- * there. Unix sockets are made here (a stale one is removed) and shared by the workers. `held` keeps the ports
- * found for 0 taken until sockets_release_held. EXIT_FINE or EXIT_UNAVAILABLE with `why`. */
+ * there. Unix sockets are made here, with config->unix_mode, and shared by the workers: a stale one is removed, never
+ * one that somebody listens on, or what is no socket. So is the admin listener: a worker that has ended must
+ * not keep its share of the connections. Inherited sockets are left as they are. `held` keeps the ports found for 0
+ * taken until sockets_release_held. EXIT_FINE or EXIT_UNAVAILABLE with `why`. */
 struct sockets_held {
-    int fds[CONFIG_LISTEN_MAX];
+    int fds[CONFIG_LISTENERS_MAX];
     uint32_t count;
 };
 [[gnu::warn_unused_result]] int sockets_prepare(struct server *server, struct sockets_held *held, char *why);
@@ -19,7 +23,7 @@ struct sockets_held {
 /* When the workers listen. */
 void sockets_release_held(struct sockets_held *held);
 
-/* Closes and removes the Unix sockets. */
+/* Closes the shared sockets and removes those Unix sockets that are still the ones that were made here. */
 void sockets_release(struct server *server);
 
 #endif

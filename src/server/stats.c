@@ -20,7 +20,7 @@ static const struct entry connection_entries[] = {
     FIGURE(accepted), FIGURE(closed), FIGURE(shed), FIGURE(refused), FIGURE(dead), FIGURE(lingered), { NULL, 0 },
 };
 static const struct entry exchange_entries[] = {
-    FIGURE(parked), FIGURE(resumed), FIGURE(head_copies), FIGURE(carries_used), { NULL, 0 },
+    FIGURE(parked), FIGURE(resumed), FIGURE(abandoned), FIGURE(head_copies), FIGURE(carries_used), { NULL, 0 },
 };
 static const struct entry ring_entries[] = {
     RING(turns),           RING(sqes),          RING(completions),    RING(accepted),       RING(connected),

@@ -1,10 +1,12 @@
 #include "server/worker.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "mem/assert.h"
 #include "server/exchange.h"
+#include "server/sockets.h"
 #include "server/waits.h"
 
 enum { IN_THE_PAST_NS = 1 }; /* a deadline with which ring_wait does not sleep */
@@ -23,13 +25,14 @@ static int open_ring(struct worker *worker, char *why) {
 
 static int open_listener(struct worker *worker, uint32_t i, char *why) {
     const struct server *server = worker->server;
+    const struct listen_place *place = &server->places[i];
     struct listener *listener = &worker->listeners[i];
-    listener->owner.kind = OWNER_LISTENER;
+    *listener = (struct listener){ .owner = { OWNER_LISTENER }, .place = i, .admin = place->admin };
     struct ring_listen listen = {
-        .address = server->addresses[i],
-        .fd = server->sockets[i] < 0 ? -1 : dup(server->sockets[i]),
-        .backlog = 4096, /* the kernel takes less when net.core.somaxconn is less */
-        .reuse_port = server->sockets[i] < 0,
+        .address = place->address,
+        .fd = place->socket < 0 ? -1 : fcntl(place->socket, F_DUPFD_CLOEXEC, 0),
+        .backlog = SOCKETS_BACKLOG,
+        .reuse_port = place->socket < 0,
         .user = listener,
     };
     int32_t result = ring_listen(worker->ring, &listen, &listener->id);
@@ -45,7 +48,7 @@ static int open_listener(struct worker *worker, uint32_t i, char *why) {
 }
 
 int worker_listen(struct worker *worker, char *why) {
-    for (uint32_t i = 0; i < worker->server->config->listen_count; i++) {
+    for (uint32_t i = 0; i < worker->server->place_count; i++) {
         int code = open_listener(worker, i, why);
         if (code != EXIT_FINE) {
             return code;
@@ -185,6 +188,40 @@ static void tell_drain(struct link *exchanges) {
     }
 }
 
+static void close_listeners(struct worker *worker, bool admin) {
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        if (worker->listeners[i].admin == admin) {
+            ring_close(worker->ring, worker->listeners[i].id);
+        }
+    }
+}
+
+static void drain_conns(struct worker *worker) {
+    for (struct link *link = worker->open.next, *next; link != &worker->open; link = next) {
+        next = link->next;
+        conn_drain(LIST_OWNER(link, struct conn_state, open));
+    }
+}
+
+static bool listening(const struct worker *worker, bool admin) {
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        if (worker->listeners[i].open && worker->listeners[i].admin == admin) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The admin listeners stay until all others have gone: who watches the drain sees it to its end. */
+static void end_drain(struct worker *worker) {
+    bool others = worker->figures.accepted - worker->figures.closed > worker->admin_conns || listening(worker, false);
+    if (worker->life == WORKER_DRAINING && !others) {
+        worker->life = WORKER_LEAVING;
+        close_listeners(worker, true);
+        drain_conns(worker);
+    }
+}
+
 static void start_drain(struct worker *worker) {
     if (worker->life != WORKER_SERVING || !server_draining(worker->server)) {
         return;
@@ -192,29 +229,16 @@ static void start_drain(struct worker *worker) {
     rm_assert(!timer_armed(&worker->drain_timer));
     worker->life = WORKER_DRAINING;
     worker->http.draining = true;
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
-        ring_close(worker->ring, worker->listeners[i].id);
-    }
-    for (struct link *link = worker->open.next, *next; link != &worker->open; link = next) {
-        next = link->next;
-        conn_drain(LIST_OWNER(link, struct conn_state, open));
-    }
+    close_listeners(worker, false);
+    drain_conns(worker);
     tell_drain(&worker->due);
     tell_drain(&worker->parked);
     timers_set(&worker->timers, &worker->drain_timer, worker->now_ns + worker->server->config->drain_timeout_ns);
 }
 
-static bool listening(const struct worker *worker) {
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
-        if (worker->listeners[i].open) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool worker_done(const struct worker *worker) {
-    return worker->life == WORKER_DRAINING && (worker->drain_over || (list_empty(&worker->open) && !listening(worker)));
+    bool empty = worker->life == WORKER_LEAVING && list_empty(&worker->open) && !listening(worker, true);
+    return empty || worker->drain_over;
 }
 
 /* ----------------------------------------------------------------------------------------------------- turns ---- */
@@ -308,6 +332,9 @@ int32_t worker_turn(struct worker *worker) {
     run_timers(worker);
     if (!list_empty(&worker->due)) {
         exchanges_run_due(worker);
+    }
+    if (worker->life == WORKER_DRAINING) {
+        end_drain(worker);
     }
     observe_turn(worker);
     worker_publish(worker); /* before the answers leave: who has one finds it counted */

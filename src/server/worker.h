@@ -24,7 +24,9 @@ enum { WORKER_ALIGN = 128 }; /* two cache lines: processors fetch neighbours in 
 struct listener {
     struct owner owner; /* first */
     struct ring_id id;
-    bool open; /* until its RING_CLOSED */
+    bool open;      /* until its RING_CLOSED */
+    bool admin;     /* its connections are served our own routes only */
+    uint32_t place; /* in server->places */
 };
 
 /* What a worker says about itself, apart from its ring's counters. Written by the worker with counter_add and
@@ -34,6 +36,7 @@ struct worker_figures {
     uint64_t accepted;    /* connections */
     uint64_t closed;      /* connections */
     uint64_t shed;        /* connections that got 503: few slots were left, or the process had max_connections */
+    uint64_t accepted_at[CONFIG_LISTENERS_MAX]; /* connections by place */
     uint64_t refused;     /* connections that were reset: no slot was left */
     uint64_t dead;        /* connections that ended with an error */
     uint64_t timeouts[4]; /* connections by enum http_phase: idle, head, body; [3]: a send that is not taken */
@@ -55,7 +58,7 @@ struct worker_figures {
     } pools[PLAN_POOLS_COUNT];
 };
 
-enum worker_life { WORKER_SERVING, WORKER_DRAINING };
+enum worker_life { WORKER_SERVING, WORKER_DRAINING, WORKER_LEAVING }; /* LEAVING: only admin connections are left */
 
 struct worker {
     /* every turn */
@@ -83,7 +86,8 @@ struct worker {
     uint64_t started_ns;     /* ring_now and */
     int64_t started_seconds; /* ring_wall_seconds of its first turn */
     uint32_t listener_count;
-    struct listener listeners[CONFIG_LISTEN_MAX];
+    struct listener listeners[CONFIG_LISTENERS_MAX];
+    uint32_t admin_conns; /* open connections of admin listeners */
     void *state; /* the application's */
     struct timer drain_timer;
     bool drain_over;     /* the drain's time is up */
