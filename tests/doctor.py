@@ -159,6 +159,14 @@ def case_flags_count(program):
     expect("3 workers" in report["affinity"]["finding"] and "77 connections" in report["descriptors"]["finding"], report.checks)
 
 
+def case_leaves_nothing(program):
+    """The flags of a server that writes and listens: nothing is written, nobody is listening afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Report(program, "--listen", "unix:" + os.path.join(folder, "a.sock"), "--access-log", os.path.join(folder, "log"))
+        expect(report.code == 0 and os.listdir(folder) == [], (report.checks, os.listdir(folder)))
+        expect("--access-log" in report.recommended, report.recommended)
+
+
 def case_environment(program):
     done = subprocess.run([program, "doctor", "--json"], capture_output=True, text=True, timeout=30, check=False,
                           env=dict(os.environ, RINGMAIN_WORKERS="3", PORT="0"))

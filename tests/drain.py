@@ -33,11 +33,11 @@ class Outcome:
                 f"{self.lost} lost; {self.told} connections told to close; after TERM {self.new_refused} refused, "
                 f"{self.new_served} served, {self.new_reset} reset in the backlog")
 
-    def check(self):
+    def check(self, repeated_share=0.005):
         problems = []
         if self.lost or self.new_lost or self.answered + self.repeat != self.sent:
             problems.append("a request was lost")
-        if self.repeat * 200 > self.sent:
+        if self.repeat > repeated_share * self.sent:
             problems.append("many requests must be repeated")
         if self.new_reset > 5:
             problems.append("new connections are reset")

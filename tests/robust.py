@@ -383,6 +383,13 @@ def case_drain(rig):
     outcome.check()
 
 
+def case_drain_of_idlers(rig):
+    """Connections that are idle for longer than a drain waits for them: a clean end, so what crosses it can be repeated."""
+    outcome = drain_under_load(rig.start("--workers", "2"), rate=1000, connections=1000)
+    print(f"             {outcome}")
+    outcome.check(repeated_share=0.1)
+
+
 def case_four_workers(rig):
     """Four workers under a mixed load, then a drain in the middle of it: what the thread sanitizer looks at."""
     server = rig.start("--workers", "4")

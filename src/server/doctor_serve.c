@@ -136,6 +136,7 @@ void doctor_try_serving(const struct config *config, enum ring_choice io, struct
     small.workers = 1;
     small.max_connections = CONNECTIONS;
     small.drain_timeout_ns = DRAIN_MS * NS_PER_MILLISECOND;
+    small.access_log = NULL; /* it is no request of the application's */
     if (serve_at(&small, "127.0.0.1:0", out)) {
         return;
     }
