@@ -103,7 +103,9 @@ static uint64_t idle_ns(const struct conn_state *conn) {
         return config->idle_timeout_ns;
     }
     uint64_t most_ns = config->drain_timeout_ns / 2;
-    return most_ns < CONN_IDLE_DRAINING_MS * NS_PER_MS ? most_ns : CONN_IDLE_DRAINING_MS * NS_PER_MS;
+    uint64_t spread_ns = ring_random(conn->worker->ring) % (CONN_IDLE_SPREAD_MS * NS_PER_MS);
+    uint64_t ns = CONN_IDLE_DRAINING_MS * NS_PER_MS + spread_ns;
+    return most_ns < ns ? most_ns : ns;
 }
 
 static void set_read_deadline(struct conn_state *conn) {

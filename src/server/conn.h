@@ -25,7 +25,8 @@ enum {
     CONN_LINGER_BYTES = 4 * 1024 * 1024, /* dropped at most while lingering */
     CONN_LINGER_MS = 2000,               /* and for this long at most, */
     CONN_LINGER_DRAINING_MS = 500,       /* or this long when the worker is on its way out */
-    CONN_IDLE_DRAINING_MS = 200,         /* an idle client's next request may be on its way when the drain begins */
+    CONN_IDLE_DRAINING_MS = 150,         /* an idle client's next request may be on its way when the drain begins */
+    CONN_IDLE_SPREAD_MS = 100,           /* and more, by chance: not all are closed in one turn, nor come anew at once */
 };
 
 /* Invariant: full => OPEN; streaming => http.reading; told_end => peer_ended. */
@@ -75,9 +76,9 @@ void conn_resumed(struct conn_state *conn);
 /* It was on worker->again when this turn began. */
 void conn_again(struct conn_state *conn);
 
-/* The worker drains: it ends after the answers that it owes. An idle connection gets CONN_IDLE_DRAINING_MS for a request that
- * is on its way, which is then answered with Connection: close, before its half is closed (RFC 9112 §9.6): a client that
- * sends often loses no request, and needs to repeat none. */
+/* The worker drains: it ends after the answers that it owes. An idle connection gets CONN_IDLE_DRAINING_MS and more for a
+ * request that is on its way, which is then answered with Connection: close, before its half is closed (RFC 9112 §9.6): a
+ * client that sends often loses no request, and needs to repeat none. */
 void conn_drain(struct conn_state *conn);
 
 #endif
