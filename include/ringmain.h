@@ -7,8 +7,9 @@
  * parks. Data that handlers of several workers share is the application's to protect; data that is read-only after
  * `start` needs nothing.
  *
- * Memory. Every span that a handler is given points into the request or its workspace and is valid until the
- * exchange is over: after a park, too. Nothing that a handler is given needs to be freed. */
+ * Memory. Every span that a handler is given points into the request and is valid until the handler returns. A handler that
+ * goes on after a park asks again: the same bytes are in another place then (those of the receive buffer have been copied).
+ * Memory of rm_alloc stays where it is until the exchange is over. Nothing that a handler is given needs to be freed. */
 #ifndef RINGMAIN_H
 #define RINGMAIN_H
 
@@ -246,8 +247,9 @@ void rm_wait_fd(struct rm_exchange *x, int fd, unsigned interest);
 unsigned rm_ready(const struct rm_exchange *x);
 
 /* Waits for work on a helper thread: `run(arg)` is called there, may block and may allocate, and must not touch the exchange
- * or the worker; `arg` may point into memory of rm_alloc, which lives until the exchange goes on. A client that goes
- * meanwhile changes nothing of that. 503 when --offloads jobs of this worker are under way already. */
+ * or the worker; `arg` may point into memory of rm_alloc, which lives until the exchange goes on; spans of the request must
+ * be copied there. A client that goes meanwhile changes nothing of that. 503 when --offloads jobs of this worker are under
+ * way already. */
 void rm_offload(struct rm_exchange *x, void (*run)(void *arg), void *arg);
 
 /* Why a parked exchange may want to go on before its time. */
