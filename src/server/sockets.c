@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -71,6 +72,14 @@ static int find_port(struct ring_address *address, struct sockets_held *held, ch
     return EXIT_FINE;
 }
 
+/* After a crash the kernel takes its time to tear an io_uring down, and with it the listener: whoever connects meanwhile is
+ * taken by nobody. SO_PEERCRED, unix(7), says who has called listen(2). */
+static bool has_died(int fd) {
+    struct ucred who = { 0 };
+    socklen_t len = sizeof who;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.pid > 0 && kill(who.pid, 0) != 0 && errno == ESRCH;
+}
+
 /* True when the path is a socket that nobody listens on any more. */
 static bool stale(const struct ring_address *address, const char *path) {
     struct stat status;
@@ -81,9 +90,10 @@ static bool stale(const struct ring_address *address, const char *path) {
     if (fd < 0) {
         return false;
     }
-    bool refused = connect(fd, (const struct sockaddr *)&address->storage, address->len) != 0 && errno == ECONNREFUSED;
+    bool taken = connect(fd, (const struct sockaddr *)&address->storage, address->len) == 0;
+    bool nobody = taken ? has_died(fd) : errno == ECONNREFUSED;
     close(fd);
-    return refused;
+    return nobody;
 }
 
 /* The mode holds from the moment that the name is there: bind(2) gives it the descriptor's, less the umask, and what the
