@@ -55,11 +55,18 @@ static void print_replay(const struct whole *w, int fd) {
     (void)!write(fd, line, (size_t)len);
 }
 
-/* An assertion has failed, or a sanitizer has found something. */
+/* An assertion has failed. */
 static void on_abort(int number) {
     print_replay(&whole, STDERR_FILENO);
     signal(number, SIG_DFL);
     raise(number);
+}
+
+/* A sanitizer has found something; there is none in most builds. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void on_finding(void) {
+    print_replay(&whole, STDERR_FILENO);
 }
 
 /* --------------------------------------------------------------------------------------------------------- worlds ---- */
@@ -502,6 +509,9 @@ int main(int argc, char **argv) {
     struct options options = { .from = FIRST_SEED };
     log_set_level(LOG_ERROR);
     signal(SIGABRT, on_abort);
+    if (__sanitizer_set_death_callback != NULL) {
+        __sanitizer_set_death_callback(on_finding);
+    }
     if (argc > 1) {
         if (!read_options(argc, argv, &options)) {
             fprintf(stderr, "usage: test_whole [--seed S | --seeds N [--from S]] [--trace] [--mutate flip|drop|swap|leak]\n");

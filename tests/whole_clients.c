@@ -96,7 +96,7 @@ static void finish_sending(struct whole_client *c) {
 
 /* The request that the byte at `at` belongs to. */
 static struct whole_request *request_at(struct whole_client *c, size_t at) {
-    uint32_t i = c->next;
+    uint32_t i = c->next < c->count ? c->next : c->count - 1;
     while (i > 0 && c->requests[i].start > at) {
         i--;
     }

@@ -293,9 +293,14 @@ static void expect_shed(struct whole_client *c, struct answer *answer, struct wh
     }
 }
 
+/* Not even an exchange was left to say 503 with: the last answer that was owed says that it is the last. */
+static bool no_answer(const struct whole *w) {
+    return w->worker->pools[PLAN_CARRIES].refused > 0 && w->worker->pools[PLAN_EXCHANGES].refused > 0;
+}
+
 /* RFC 9112 §9.3, §9.6 */
 static void judge_connection(struct whole_client *c, const struct answer *answer, const struct whole_request *want, bool may) {
-    bool ending = may || c->w->drain_ns != 0 || c->half_closed;
+    bool ending = may || c->w->drain_ns != 0 || c->half_closed || no_answer(c->w);
     if (want->closes && !answer->close) {
         complain(c, "no Connection: close");
     }
@@ -352,7 +357,8 @@ static void judge_answer(struct whole_client *c, struct answer *answer) {
     if (reason == NULL || answer->reason.len != strlen(reason) || memcmp(answer->reason.data, reason, answer->reason.len) != 0) {
         complain(c, "a wrong reason");
     }
-    judge_date(c, answer, want.first_ns != 0 ? want.first_ns : c->connected_ns);
+    bool unasked = want.first_ns == 0 || answer->status == 503; /* one that came with the connection, perhaps */
+    judge_date(c, answer, unasked ? c->connected_ns : want.first_ns);
     judge_type(c, answer, want.type);
     judge_allow(c, answer, want.allow);
     judge_salt(c, answer, &want);
@@ -504,9 +510,7 @@ static bool settled(const struct whole_client *c, const struct whole_request *r)
 /* Pools were so short that not even a 503 could be written, or no slot was left. */
 static bool was_silenced(const struct whole_client *c) {
     const struct worker *worker = c->w->worker;
-    const struct pool *pools = worker->pools;
-    bool no_answer = pools[PLAN_CARRIES].refused > 0 && pools[PLAN_EXCHANGES].refused > 0;
-    return no_answer || pools[PLAN_BLOCKS].refused > 0 || (worker->figures.refused > 0 && c->received == 0);
+    return no_answer(c->w) || worker->pools[PLAN_BLOCKS].refused > 0 || (worker->figures.refused > 0 && c->received == 0);
 }
 
 void whole_judge_end(struct whole_client *c) {

@@ -37,7 +37,7 @@ static inline char *copy_put_span(char *p, struct span bytes) {
 static inline bool copy_same(const char *a, const char *b, size_t len) {
     uint64_t a_low, a_high, b_low, b_high;
     if (len < 8 || len > 16) {
-        return memcmp(a, b, len) == 0;
+        return len == 0 || memcmp(a, b, len) == 0; /* no bytes are nowhere: NULL */
     }
     memcpy(&a_low, a, 8);
     memcpy(&b_low, b, 8);
