@@ -254,7 +254,28 @@ static void test_fail_after_it_left(void **state) {
     assert_false(http_conn_done(&rig.conn));
     assert_int_equal(x->status, 200);
     finish(x);
+    assert_true(rig.conn.abrupt);
     assert_string_equal(rig_summary(&rig), "200:one CUT closed");
+}
+
+/* RFC 9112 §9.6: who asked for the end sends no more; who did not may have. */
+static void test_abrupt(void **state) {
+    (void)state;
+    static const struct {
+        const char *request;
+        bool abrupt;
+    } ends[] = {
+        { "GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false },
+        { "GET /ok HTTP/1.0\r\n\r\n", false },
+        { "GET /ok HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true },
+    };
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        finish(stream(ends[i].request));
+        assert_true(http_conn_done(&rig.conn));
+        assert_int_equal(rig.conn.abrupt, ends[i].abrupt);
+        rig_release(&rig);
+        rig_reset(&rig);
+    }
 }
 
 /* Flushed and not parked is left, too. */
@@ -473,6 +494,7 @@ int main(void) {
         WITH_RIG(test_turn_while_reading),
         WITH_RIG(test_fail_before_it_left),
         WITH_RIG(test_fail_after_it_left),
+        WITH_RIG(test_abrupt),
         WITH_RIG(test_fail_after_flush),
         WITH_RIG(test_cut_in_order),
         WITH_RIG(test_cut_before_others),

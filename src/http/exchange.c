@@ -157,6 +157,7 @@ static void advance(struct http_conn *conn) {
             exchange_move_out(x);
         }
         bool close = x->close_after;
+        conn->abrupt |= close && x->request.keep_alive;
         exchange_give(x);
         if (close) {
             conn->closing = true;

@@ -240,6 +240,7 @@ struct http_conn {
     bool full;                     /* HTTP_FULL was said last */
     bool more_input;               /* bytes behind the newest request are here already */
     bool closing;                  /* no more requests will be read; output ends the connection */
+    bool abrupt;                   /* it ends, but its client has not asked for that and may be sending: RFC 9112 §9.6 */
     bool hold;                     /* the caller's, false at first: begin no further request, say FULL instead (its output
                                       is above its mark); http only reads it */
     uint32_t allowance;            /* the caller's, UINT32_MAX at first: requests that may begin before http says FULL; http

@@ -109,7 +109,8 @@ enum persistence {
         return GOES_ON;
     }
     bool last = conn->closing || (x->shared->draining && !conn->more_input);
-    if (!x->request.keep_alive || (last && x->next == NULL)) {
+    bool endless = x->streamed && !x->chunked && !bodiless(x->status); /* RFC 9112 §6.3: it ends with the connection */
+    if (!x->request.keep_alive || endless || (last && x->next == NULL)) {
         x->close_after = true;
         conn->closing = true;
     }
@@ -328,7 +329,6 @@ enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
     if (head->framing == LENGTH_NONE) {
         x->streamed = true;
         x->chunked = x->request.version_minor > 0;
-        x->request.keep_alive &= x->chunked || bodiless(head->status); /* RFC 9112 §6.3: it ends with the connection */
     }
     x->out = choose_out(x);
     x->start = chain_mark(x->out);

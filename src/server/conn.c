@@ -250,6 +250,7 @@ static void settle(struct conn_state *conn) {
         http_conn_end(&conn->http);
     }
     bool done = http_conn_done(&conn->http);
+    conn->linger |= done && conn->http.abrupt;
     if (done && stream_pending(&conn->stream) == 0) {
         enter(conn, CONN_FLUSH);
         leave(conn);
