@@ -104,6 +104,8 @@ static void draw_config(struct whole *w) {
     config->write_timeout_ns = draw_ns(random, 500, 3000);
     config->idle_timeout_ns = draw_ns(random, 500, 4000);
     config->drain_timeout_ns = draw_ns(random, 300, 5000);
+    config->watches = DRAW(random, 16, 16, 2, 1);
+    config->offloads = DRAW(random, 64, 64, 3);
     config->tuning.buffers = DRAW(random, 64, 64, 4, 1);
     config->tuning.buffer_bytes = DRAW(random, 4096, 4096, 512, 16384, 64);
 }
@@ -141,6 +143,7 @@ static void shrink_plan(struct whole *w) {
     } rows[] = {
         { PLAN_EXCHANGES, 1, 20 }, { PLAN_WAITS, 1, 10 },  { PLAN_BLOCKS, 4, 100 },
         { PLAN_SEGMENTS, 1, 3 },   { PLAN_CARRIES, 1, 5 }, { PLAN_BODIES, 1, 2 },
+        { PLAN_OFFLOADS, 1, 2 },
     };
     struct plan *plan = &w->server.plan;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -202,6 +205,25 @@ static void open_world(struct whole *w) {
     }
 }
 
+/* Descriptors that the application waits for, which are ready for a moment now and then. */
+static void open_descriptors(struct whole *w) {
+    whole_shared = (struct whole_shared){ 0 };
+    for (int i = 0; i < WHOLE_FDS; i++) {
+        whole_shared.fds[i] = sim_descriptor(w->world);
+    }
+    w->toggle_at_ns = whole_now(w) + 1;
+}
+
+static void toggle(struct whole *w) {
+    if (whole_now(w) < w->toggle_at_ns) {
+        return;
+    }
+    w->toggle_at_ns = whole_now(w) + 1 + random_next(&w->random) % (10 * NS_PER_MS);
+    for (int i = 0; i < WHOLE_FDS; i++) {
+        sim_set_ready(w->world, whole_shared.fds[i], whole_chance(&w->random, 50) ? RING_READABLE : 0);
+    }
+}
+
 static void close_world(struct whole *w) {
     if (w->worker_open) {
         worker_release(w->worker);
@@ -224,14 +246,14 @@ static void close_world(struct whole *w) {
 
 static void draw_clients(struct whole *w) {
     uint32_t n = whole_chance(&w->random, 20) ? whole_between(&w->random, 1, WHOLE_CLIENTS_MAX) : whole_between(&w->random, 1, 8);
+    if (whole_chance(&w->random, 35)) {
+        w->drain_at_ns = whole_now(w) + draw_ns(&w->random, 0, whole_chance(&w->random, 50) ? 50 : 1500);
+    }
     for (uint32_t i = 0; i < n; i++) {
         struct whole_client *c = &w->clients[i];
         *c = (struct whole_client){ .w = w, .index = i, .random = { random_next(&w->random) } };
         w->client_count = i + 1;
         whole_draw_client(c);
-    }
-    if (whole_chance(&w->random, 35)) {
-        w->drain_at_ns = whole_now(w) + draw_ns(&w->random, 0, whole_chance(&w->random, 50) ? 50 : 1500);
     }
 }
 
@@ -253,7 +275,8 @@ static bool pools_full(const struct worker *worker) {
 /* Nothing is left of what the clients did. */
 static bool quiet(const struct worker *worker) {
     uint32_t timers = timer_armed(&worker->drain_timer) ? 1 : 0;
-    return worker->timers.count == timers && list_empty(&worker->open) && pools_full(worker);
+    bool parked = !list_empty(&worker->parked) || !list_empty(&worker->due);
+    return worker->timers.count == timers && list_empty(&worker->open) && !parked && pools_full(worker);
 }
 
 static void demand_quiet(struct whole *w) {
@@ -265,7 +288,7 @@ static void demand_quiet(struct whole *w) {
         }
     }
     if (!quiet(worker)) {
-        whole_fail(w, "%u timers are armed, or connections are open", worker->timers.count);
+        whole_fail(w, "%u timers are armed, or connections are open, or requests are parked", worker->timers.count);
     }
 }
 
@@ -313,12 +336,14 @@ static void finish_worker(struct whole *w) {
     if (took > most) {
         whole_fail(w, "the drain took %.3f s", (double)took / 1e9);
     }
-    if (!w->worker->drain_over && w->worker->timers.count == 1) { /* no orphan is parked */
+    bool orphans = !list_empty(&w->worker->parked) || !list_empty(&w->worker->due); /* whose clients have gone */
+    if (!w->worker->drain_over && !orphans) {
         demand_quiet(w);
         demand_figures(w);
     }
     w->worker_open = false;
     worker_release(w->worker);
+    demand_equal(w, "bodies given back, of those lent", whole_shared.released, whole_shared.lent);
 }
 
 static void turn_worker(struct whole *w) {
@@ -344,6 +369,7 @@ static void say_who_waits(struct whole *w) {
 }
 
 static void turn(struct whole *w, uint64_t until_ns) {
+    toggle(w);
     whole_turn_clients(w);
     if (w->drain_ns == 0 && w->drain_at_ns != 0 && whole_now(w) >= w->drain_at_ns) {
         drain(w);
@@ -351,7 +377,8 @@ static void turn(struct whole *w, uint64_t until_ns) {
     if (w->worker_open) {
         turn_worker(w);
     }
-    if (++w->turns > TURNS_MAX || whole_now(w) > until_ns || sim_stalled(w->world)) {
+    bool stalled = sim_stalled(w->world) && whole_deadline(w) == RING_NO_DEADLINE;
+    if (++w->turns > TURNS_MAX || whole_now(w) > until_ns || stalled) {
         say_who_waits(w);
         if (w->worker_open && !quiet(w->worker)) {
             demand_quiet(w);
@@ -393,6 +420,7 @@ static const char *run_seed(uint64_t seed, enum whole_mutation mutation, bool tr
         draw_config(w);
         draw_faults(w);
         open_world(w);
+        open_descriptors(w);
         trace_world(w);
         draw_clients(w);
         run(w);
@@ -488,7 +516,7 @@ static int run_options(const struct options *options) {
         const char *why = run_seed(seed, options->mutation, options->trace);
         if (why != NULL) {
             failed++;
-            if (options->mutation == WHOLE_SOUND || options->one) {
+            if (!whole.mutated || options->one) {
                 printf("seed 0x%" PRIx64 ": %s\n", seed, why);
                 print_replay(&whole, STDOUT_FILENO);
             }

@@ -2,8 +2,8 @@
  * world, the clients, what they send and when, and how they leave. What must come back is said by a plain model that shares no
  * code with src/http (whole_requests.c), and each byte that a client receives is held against it (whole_oracle.c).
  *
- *     whole_app.c       the server's routes
- *     whole_requests.c  the grammar of requests, each with its answer
+ *     whole_app.c       the server's routes; whole_app_streams.c: those that stream, wait for much, lend
+ *     whole_requests.c  the grammar of requests, each with its answer; whole_streams.c likewise
  *     whole_bad.c       requests that are refused
  *     whole_clients.c   clients that send, wait, read slowly and leave
  *     whole_oracle.c    the judge
@@ -58,7 +58,8 @@ struct whole_request {
     bool salted;                 /* X-Salt is there */
     bool chunked;                /* the answer is streamed: Transfer-Encoding, or up to the end for HTTP/1.0 */
     bool cut;                    /* the answer ends before its end, and the connection with it */
-    bool endless;                /* the answer has as much of the body as was written when the server drained */
+    bool endless;                /* the answer's body has as many events as there were until it was told to end */
+    bool watchful;               /* the answer says what cut its wait short, if anything */
     bool head_only;              /* HEAD */
     bool old;                    /* HTTP/1.0 */
     bool closes;                 /* its answer says Connection: close and is the last */
@@ -106,6 +107,7 @@ struct whole_client {
     bool lockstep;            /* one request at a time */
     bool stubborn;            /* goes on sending after Connection: close */
     uint64_t start_ns;        /* when it connects */
+    uint64_t stay_ns;         /* from its last byte on until it leaves */
 
     /* where it stands */
     bool started, connecting, connected, closed, gone; /* gone: RING_CLOSED has come, or it never was */
@@ -116,13 +118,14 @@ struct whole_client {
     size_t sent;              /* handed over */
     struct iovec segment;
     size_t segment_len;
-    uint64_t send_at_ns, resume_at_ns, connected_ns;
+    uint64_t send_at_ns, resume_at_ns, leave_at_ns, connected_ns;
     uint64_t paused_ns;       /* in all */
 
     /* what it received */
     char *in;
     size_t in_len, in_room, in_head; /* in_head: bytes of the head in front, 0: not known yet */
     uint64_t received;
+    bool over;                /* no more will come */
     uint32_t next;            /* the request whose answer comes next */
     bool last_seen;           /* an answer said that it is the last */
     uint64_t body_left;       /* ... and may still bring these bytes: HEAD, when the server has not read so far */
@@ -151,6 +154,7 @@ struct whole {
     uint32_t client_count;
     struct whole_client clients[WHOLE_CLIENTS_MAX];
     uint64_t drain_at_ns, drain_ns; /* planned, and when it was; 0: not yet */
+    uint64_t toggle_at_ns;          /* when a descriptor changes */
     uint64_t turns;
     uint64_t shed;                  /* answers 503 that the model did not want */
     uint64_t statuses[6];           /* answers by class */
@@ -188,10 +192,46 @@ static inline uint32_t whole_between(struct random *random, uint32_t low, uint32
     return low + random_below(random, high - low + 1);
 }
 
-/* ---- whole_app.c ---- */
+/* ---- whole_app.c, whole_app_streams.c ---- */
 extern const struct rm_app whole_app;
 
-/* ---- whole_requests.c ---- */
+/* What the application shares with the test. */
+enum { WHOLE_FDS = 3, WHOLE_LENT_SALT = 5 };
+struct whole_shared {
+    int fds[WHOLE_FDS];            /* readable now and then */
+    uint64_t lent, released;       /* bodies */
+    uint64_t offloaded, jobs_run;
+};
+extern struct whole_shared whole_shared;
+
+int64_t whole_number(const struct rm_exchange *x, const char *name); /* a {name} of the path */
+struct span whole_filled(uint32_t salt, uint64_t from, size_t len);  /* until the next call */
+void whole_put_salt(struct rm_exchange *x);
+rm_handler_fn whole_stream, whole_cut, whole_sse, whole_live, whole_watchful, whole_offload, whole_several, whole_fd, whole_lend,
+    whole_lend_pieces;
+
+/* ---- whole_requests.c, whole_streams.c ---- */
+
+/* What is sent as a request, before its answer is known. */
+struct whole_shape {
+    const char *method;
+    char target[200];
+    const char *field; /* one more, with its CRLF, or NULL */
+    bool has_body;
+    bool chunked;
+    uint32_t salt; /* of the body */
+    uint64_t len;
+};
+
+typedef void whole_write_fn(struct whole_client *client, struct whole_request *request);
+whole_write_fn whole_write_stream, whole_write_cut, whole_write_sse, whole_write_live, whole_write_watchful, whole_write_offload,
+    whole_write_several, whole_write_fd, whole_write_lend;
+
+struct whole_shape whole_get_shape(struct whole_client *client); /* a GET or a HEAD, perhaps with a body */
+uint64_t whole_draw_len(struct random *random, uint32_t most);
+void whole_put_request(struct whole_client *client, struct whole_request *request, const struct whole_shape *shape);
+void whole_expect_text(struct whole_request *request, const char *type, const char *text);
+void whole_expect_fill(struct whole_request *request, uint32_t salt, uint64_t len);
 
 /* Draws what a client sends. */
 void whole_write_requests(struct whole_client *client);
@@ -210,6 +250,7 @@ void whole_write_bad(struct whole_client *client, struct whole_request *request)
 /* ---- whole_clients.c ---- */
 void whole_draw_client(struct whole_client *client);
 void whole_turn_clients(struct whole *w);
+uint64_t whole_deadline(const struct whole *w); /* of what they, or the test, will do by themselves; RING_NO_DEADLINE */
 bool whole_clients_gone(const struct whole *w);
 
 /* ---- whole_oracle.c ---- */

@@ -3,29 +3,29 @@
 
 static char fill_bytes[WHOLE_BODY_BYTES_MAX];
 
-static int64_t number(const struct rm_exchange *x, const char *name) {
+int64_t whole_number(const struct rm_exchange *x, const char *name) {
     int64_t value = 0;
     (void)!rm_int(rm_param(x, name), &value);
     return value;
 }
 
-static struct span fill(uint32_t salt, size_t len) {
+struct span whole_filled(uint32_t salt, uint64_t from, size_t len) {
     for (size_t i = 0; i < len; i++) {
-        fill_bytes[i] = whole_fill(salt, i);
+        fill_bytes[i] = whole_fill(salt, from + i);
     }
     return span_of(fill_bytes, len);
 }
 
-static void put_salt(struct rm_exchange *x) {
-    if (number(x, "salt") % 3 == 0) {
+void whole_put_salt(struct rm_exchange *x) {
+    if (whole_number(x, "salt") % 3 == 0) {
         rm_set_header(x, "X-Salt", rm_param(x, "salt"));
     }
 }
 
 /* Whole, or piece by piece with a length that is patched in. */
 static enum rm_step answer_fill(struct rm_exchange *x, uint32_t salt, size_t len) {
-    struct span bytes = fill(salt, len);
-    put_salt(x);
+    struct span bytes = whole_filled(salt, 0, len);
+    whole_put_salt(x);
     if (salt % 2 == 0) {
         return rm_bytes(x, 200, "text/plain", bytes);
     }
@@ -37,11 +37,11 @@ static enum rm_step answer_fill(struct rm_exchange *x, uint32_t salt, size_t len
 }
 
 static enum rm_step filled(struct rm_exchange *x) {
-    return answer_fill(x, (uint32_t)number(x, "salt"), (size_t)number(x, "len"));
+    return answer_fill(x, (uint32_t)whole_number(x, "salt"), (size_t)whole_number(x, "len"));
 }
 
 static enum rm_step nap(struct rm_exchange *x) {
-    rm_sleep(x, (uint64_t)number(x, "ms") * NS_PER_MS);
+    rm_sleep(x, (uint64_t)whole_number(x, "ms") * NS_PER_MS);
     rm_then(x, filled);
     return RM_PARK;
 }
@@ -56,8 +56,8 @@ static enum rm_step nap_again(struct rm_exchange *x) {
     if (naps->left-- == 0) {
         return filled(x);
     }
-    for (int64_t i = 0; i < number(x, "timers"); i++) {
-        rm_sleep(x, (uint64_t)(number(x, "ms") + i) * NS_PER_MS);
+    for (int64_t i = 0; i < whole_number(x, "timers"); i++) {
+        rm_sleep(x, (uint64_t)(whole_number(x, "ms") + i) * NS_PER_MS);
     }
     rm_then(x, nap_again);
     return RM_PARK;
@@ -68,7 +68,7 @@ static enum rm_step naps(struct rm_exchange *x) {
     if (state == NULL) {
         return RM_DONE;
     }
-    state->left = number(x, "times");
+    state->left = whole_number(x, "times");
     rm_set_state(x, state);
     return nap_again(x);
 }
@@ -95,7 +95,7 @@ static enum rm_step view(struct rm_exchange *x) {
 }
 
 static enum rm_step json(struct rm_exchange *x) {
-    int64_t n = number(x, "n");
+    int64_t n = whole_number(x, "n");
     rm_begin(x, 200, "application/json");
     rm_json_object(x, NULL);
     rm_json_int(x, "n", n);
@@ -109,11 +109,11 @@ static enum rm_step json(struct rm_exchange *x) {
 }
 
 static enum rm_step status(struct rm_exchange *x) {
-    return rm_status(x, (int)number(x, "code"));
+    return rm_status(x, (int)whole_number(x, "code"));
 }
 
 static enum rm_step mistake(struct rm_exchange *x) {
-    switch (number(x, "which")) {
+    switch (whole_number(x, "which")) {
     case 0:
         rm_begin(x, 200, "text/plain");
         rm_json_object(x, NULL);
@@ -157,7 +157,7 @@ static struct sum *sum_of(struct rm_exchange *x) {
 
 static bool sum_piece(struct rm_exchange *x, struct span piece) {
     struct sum *sum = sum_of(x);
-    uint32_t salt = (uint32_t)number(x, "salt");
+    uint32_t salt = (uint32_t)whole_number(x, "salt");
     for (size_t i = 0; i < piece.len; i++) {
         sum->wrong += piece.data[i] != whole_fill(salt, (uint64_t)sum->count);
         sum->count++;
@@ -183,10 +183,10 @@ static enum rm_step sum_late(struct rm_exchange *x) {
 /* Refuses the rest of a body from a byte on. */
 static bool stop_piece(struct rm_exchange *x, struct span piece) {
     (void)piece;
-    if (rm_body_received(x) <= (uint64_t)number(x, "at")) {
+    if (rm_body_received(x) <= (uint64_t)whole_number(x, "at")) {
         return true;
     }
-    if (number(x, "own") == 1) {
+    if (whole_number(x, "own") == 1) {
         rm_text(x, 422, "no more\n");
     }
     return false;
@@ -208,6 +208,16 @@ static const struct rm_route routes[] = {
     { "POST", "/sum/{salt}", summed, RM_BODY_STREAMED, sum_piece },
     { "PUT", "/sum/{salt}", sum_late, RM_BODY_STREAMED, sum_piece },
     { "POST", "/stop/{at}/{own}", drop, RM_BODY_STREAMED, stop_piece },
+    { "GET", "/stream/{len}/{piece}/{ms}/{salt}", whole_stream, RM_BODY_NONE, NULL },
+    { "GET", "/cut/{len}/{ms}/{salt}", whole_cut, RM_BODY_NONE, NULL },
+    { "GET", "/sse/{n}/{ms}", whole_sse, RM_BODY_NONE, NULL },
+    { "GET", "/live/{ms}", whole_live, RM_BODY_NONE, NULL },
+    { "GET", "/watchful/{ms}", whole_watchful, RM_BODY_NONE, NULL },
+    { "GET", "/offload/{n}", whole_offload, RM_BODY_NONE, NULL },
+    { "GET", "/several/{ms}/{n}", whole_several, RM_BODY_NONE, NULL },
+    { "GET", "/fd/{i}", whole_fd, RM_BODY_NONE, NULL },
+    { "GET", "/lend/{len}", whole_lend, RM_BODY_NONE, NULL },
+    { "GET", "/lend-pieces/{len}/{piece}", whole_lend_pieces, RM_BODY_NONE, NULL },
     { 0 },
 };
 

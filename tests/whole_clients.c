@@ -37,6 +37,11 @@ static void draw_end(struct whole_client *c) {
     if (cuts) {
         c->stop_at = random_below(random, (uint32_t)c->out_len + 1);
     }
+    bool endless = c->count > 0 && c->requests[c->count - 1].endless;
+    if (endless && (c->end == WHOLE_END_CLOSE || c->end == WHOLE_END_WAIT) && c->w->drain_at_ns == 0) {
+        c->end = WHOLE_END_HALF; /* else nobody would end it */
+    }
+    c->stay_ns = whole_chance(random, 50) ? 0 : random_next(random) % (200 * NS_PER_MS);
     c->lockstep = whole_chance(random, 35);
     c->stubborn = whole_chance(random, 50);
 }
@@ -73,6 +78,12 @@ static bool all_answered(const struct whole_client *c) {
 
 /* It has sent all that it wants to send. */
 static void finish_sending(struct whole_client *c) {
+    if (c->leave_at_ns == 0) {
+        c->leave_at_ns = whole_now(c->w) + c->stay_ns;
+    }
+    if (whole_now(c->w) < c->leave_at_ns) {
+        return;
+    }
     switch (c->end) {
     case WHOLE_END_LEAVE: leave(c, false); break;
     case WHOLE_END_RESET: leave(c, true); break;
@@ -306,14 +317,18 @@ static uint64_t next_act(const struct whole_client *c) {
     if (c->connected && !c->closed && c->send_at_ns > whole_now(c->w)) {
         next = c->send_at_ns;
     }
+    if (c->connected && !c->closed && c->leave_at_ns > whole_now(c->w) && c->leave_at_ns < next) {
+        next = c->leave_at_ns;
+    }
     if (c->paused && !c->closed && c->resume_at_ns < next) {
         next = c->resume_at_ns;
     }
     return next;
 }
 
-static uint64_t deadline(const struct whole *w) {
+uint64_t whole_deadline(const struct whole *w) {
     uint64_t next = w->drain_ns == 0 && w->drain_at_ns != 0 ? w->drain_at_ns : UINT64_MAX;
+    next = w->toggle_at_ns < next ? w->toggle_at_ns : next;
     for (uint32_t i = 0; i < w->client_count; i++) {
         uint64_t at = next_act(&w->clients[i]);
         next = at < next ? at : next;
@@ -338,15 +353,15 @@ static void one_turn(struct whole *w, uint64_t deadline_ns) {
  * turns that don't sleep, until they have no other plans. */
 void whole_turn_clients(struct whole *w) {
     if (!w->worker_open) {
-        one_turn(w, deadline(w));
+        one_turn(w, whole_deadline(w));
         return;
     }
     uint64_t told_ns;
     do {
-        told_ns = deadline(w);
+        told_ns = whole_deadline(w);
         ring_wake(w->ring);
         one_turn(w, told_ns);
-    } while (deadline(w) != told_ns);
+    } while (whole_deadline(w) != told_ns);
 }
 
 bool whole_clients_gone(const struct whole *w) {

@@ -1,7 +1,8 @@
 /* The judge: takes apart what a client received, slowly and simply, and holds it against what was asked. */
-#include <time.h>
-
 #include "whole.h"
+
+#include <ctype.h>
+#include <time.h>
 
 enum { WALL_EPOCH_S = 1767225600, HEAD_BYTES_MAX = 4096, FIELDS_MAX = 16 };
 
@@ -17,9 +18,10 @@ struct answer {
     struct field fields[FIELDS_MAX];
     uint32_t count;
     size_t head; /* bytes, with the empty line */
-    bool has_length, close, keep_alive;
+    bool has_length, chunked, close, keep_alive;
     uint64_t length;
-    struct span body;
+    struct span body; /* without its chunks */
+    bool cut;         /* its end is missing */
 };
 
 /* ------------------------------------------------------------------------------------------------------- messages ---- */
@@ -134,6 +136,11 @@ static bool read_head(struct whole_client *c, struct span bytes, struct answer *
         line = stop + 2;
     }
     read_length(c, answer);
+    const struct field *coding = find(answer, "Transfer-Encoding");
+    answer->chunked = value_is(coding, "chunked");
+    if (coding != NULL && (!answer->chunked || answer->has_length)) {
+        complain(c, "a wrong Transfer-Encoding"); /* RFC 9112 §6.1, §6.2 */
+    }
     const struct field *connection = find(answer, "Connection");
     answer->close = value_is(connection, "close");
     answer->keep_alive = value_is(connection, "keep-alive");
@@ -261,10 +268,43 @@ static bool bodiless(const struct whole_request *want) {
     return want->head_only || want->status == 204 || want->status == 304; /* RFC 9112 §6.3 */
 }
 
-static void judge_body(struct whole_client *c, const struct answer *answer, const struct whole_request *want) {
-    bool needs_length = want->status != 204 && want->status != 304;
-    if (answer->has_length != needs_length || (needs_length && answer->length != want->len)) {
+/* Events from 0 on, as many as there were, and a farewell with their number. */
+static void judge_events(struct whole_client *c, const struct answer *answer) {
+    struct span rest = answer->body;
+    for (unsigned n = 0; rest.len > 0; n++) {
+        char event[64], bye[64];
+        size_t len = (size_t)snprintf(event, sizeof event, "data: %u\n\n", n);
+        size_t bye_len = (size_t)snprintf(bye, sizeof bye, "event: bye\ndata: %u\n\n", n);
+        if (rest.len >= len && memcmp(rest.data, event, len) == 0) {
+            rest = span_from(rest, len);
+        } else if (rest.len == bye_len && memcmp(rest.data, bye, bye_len) == 0) {
+            return;
+        } else {
+            break;
+        }
+    }
+    complain(c, "wrong events");
+}
+
+/* RFC 9112 §6.3: how long it is, and how that is said. */
+static void judge_framing(struct whole_client *c, const struct answer *answer, const struct whole_request *want) {
+    bool none = want->status == 204 || want->status == 304;
+    if (answer->chunked != (want->chunked && !want->old) || answer->has_length != (!none && !want->chunked)) {
+        complain(c, "wrong framing");
+    }
+    if (answer->has_length && answer->length != want->len) {
         complain(c, "a wrong Content-Length");
+    }
+    if (answer->cut != want->cut || (!bodiless(want) && !want->endless && answer->body.len != want->len)) {
+        complain(c, "a body of the wrong length");
+    }
+}
+
+static void judge_body(struct whole_client *c, const struct answer *answer, const struct whole_request *want) {
+    judge_framing(c, answer, want);
+    if (want->endless) {
+        judge_events(c, answer);
+        return;
     }
     for (uint64_t i = 0; i < answer->body.len; i++) {
         char byte = want->body == WHOLE_TEXT ? want->text[i] : whole_fill(want->salt, i);
@@ -347,9 +387,36 @@ static struct whole_request wanted(struct whole_client *c, struct answer *answer
     return want;
 }
 
+/* What cut its wait short must have happened. */
+static void expect_reasons(struct whole_client *c, const struct answer *answer, struct whole_request *want) {
+    unsigned reasons = (c->w->drain_ns != 0 ? RM_END_DRAIN : 0) | (c->half_closed ? RM_END_HALF : 0);
+    unsigned said = answer->body.len == 5 ? (unsigned)(answer->body.data[4] - '0') : 0;
+    if (want->head_only && answer->length == 5) {
+        said = reasons;
+    }
+    if (said != 0 && (said & ~reasons) == 0) {
+        whole_expect_text(want, "text/plain", "end 0");
+        want->text[4] = (char)('0' + said);
+    }
+}
+
+/* Fields of one kind of answer only. */
+static void judge_own_fields(struct whole_client *c, struct answer *answer, const struct whole_request *want) {
+    bool events = want->type != NULL && strcmp(want->type, "text/event-stream") == 0;
+    const struct field *cache = find(answer, "Cache-Control");
+    if (events ? !value_is(cache, "no-store") : cache != NULL) {
+        complain(c, "a wrong Cache-Control");
+    }
+    judge_allow(c, answer, want->allow);
+    judge_salt(c, answer, want);
+}
+
 static void judge_answer(struct whole_client *c, struct answer *answer) {
     bool may_close;
     struct whole_request want = wanted(c, answer, &may_close);
+    if (want.watchful) {
+        expect_reasons(c, answer, &want);
+    }
     const char *reason = whole_reason(answer->status);
     if (answer->status != want.status) {
         complain(c, "a wrong status");
@@ -360,8 +427,7 @@ static void judge_answer(struct whole_client *c, struct answer *answer) {
     bool unasked = want.first_ns == 0 || answer->status == 503; /* one that came with the connection, perhaps */
     judge_date(c, answer, unasked ? c->connected_ns : want.first_ns);
     judge_type(c, answer, want.type);
-    judge_allow(c, answer, want.allow);
-    judge_salt(c, answer, &want);
+    judge_own_fields(c, answer, &want);
     judge_connection(c, answer, &want, may_close);
     judge_body(c, answer, &want);
     judge_unknown(c, answer);
@@ -370,7 +436,7 @@ static void judge_answer(struct whole_client *c, struct answer *answer) {
     c->w->statuses[answer->status / 100]++;
     c->w->answers++;
     c->next++;
-    c->last_seen = answer->close;
+    c->last_seen = answer->close || answer->cut;
     if (want.head_only && answer->close && (answer->status == 408 || answer->status == 503)) {
         c->body_left = want.len;
         memcpy(c->body_text, want.text, sizeof c->body_text);
@@ -399,19 +465,69 @@ static void judge_interim(struct whole_client *c, const struct answer *answer) {
 
 /* ------------------------------------------------------------------------------------------------------- the stream ---- */
 
-/* Bytes of the answer in front of `bytes`; 0 when it is not whole yet. */
+/* Takes the chunks off a body (RFC 9112 §7.1): the server writes no extensions and no trailers. Returns how many bytes they
+ * take, up to the end of the last one or, when it is missing, of what there is; *whole says which. */
+static size_t unchunk(struct whole_client *c, struct span bytes, struct span *body, bool *whole) {
+    static char plain[2 * WHOLE_BODY_BYTES_MAX];
+    size_t at = 0, len = 0;
+    *whole = false;
+    for (;;) {
+        size_t digits = 0, size = 0;
+        while (at + digits < bytes.len && isxdigit((unsigned char)bytes.data[at + digits])) {
+            char digit = bytes.data[at + digits++];
+            size = size * 16 + (size_t)(digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10);
+        }
+        const char *behind = bytes.data + at + digits;
+        size_t left = bytes.len - at - digits;
+        if (digits > 8 || (left > 0 && behind[0] != '\r') || (left > 1 && (behind[1] != '\n' || digits == 0))) {
+            complain(c, "a malformed chunk");
+        }
+        bool there = left >= 2 && left - 2 >= size + 2;
+        if (there && memcmp(behind + 2 + size, "\r\n", 2) != 0) {
+            complain(c, "a chunk without its end");
+        }
+        if (!there || len + size > sizeof plain) {
+            break;
+        }
+        memcpy(plain + len, behind + 2, size);
+        len += size;
+        at += digits + 2 + size + 2;
+        if (size == 0) {
+            *whole = true;
+            break;
+        }
+    }
+    *body = span_of(plain, len);
+    return at;
+}
+
+/* Bytes of the answer in front of `bytes`; 0 when it is not whole yet. At the end of the connection it may be without its end. */
 static size_t whole_answer(struct whole_client *c, struct span bytes, uint32_t index, struct answer *answer) {
     if (!read_head(c, bytes, answer)) {
         return 0;
     }
-    bool head_only = index < c->count && c->requests[index].head_only && c->requests[index].first_ns != 0;
-    struct whole_request shape = { .head_only = head_only, .status = answer->status };
-    size_t length = bodiless(&shape) || answer->status < 200 ? 0 : (size_t)answer->length;
-    if (length > bytes.len - answer->head) {
+    const struct whole_request *r = index < c->count && c->requests[index].first_ns != 0 ? &c->requests[index] : NULL;
+    struct whole_request shape = { .head_only = r != NULL && r->head_only, .status = answer->status };
+    struct span rest = span_from(bytes, answer->head);
+    if (bodiless(&shape) || answer->status < 200) {
+        return answer->head;
+    }
+    if (answer->chunked) {
+        bool whole;
+        size_t len = unchunk(c, rest, &answer->body, &whole);
+        answer->cut = !whole;
+        return whole || (c->over && len == rest.len) ? answer->head + len : 0;
+    }
+    if (!answer->has_length) { /* up to the end of the connection */
+        answer->body = rest;
+        answer->cut = r != NULL && r->cut;
+        return c->over ? bytes.len : 0;
+    }
+    if (answer->length > rest.len) {
         return 0;
     }
-    answer->body = span_of(bytes.data + answer->head, length);
-    return answer->head + length;
+    answer->body = span_first(rest, (size_t)answer->length);
+    return answer->head + (size_t)answer->length;
 }
 
 static void consume(struct whole_client *c, size_t bytes) {
@@ -462,6 +578,7 @@ void whole_judge(struct whole_client *c) {
         if (mutate_answers(c, bytes)) {
             continue;
         }
+        bytes = whole_answer(c, span_of(c->in, c->in_len), c->next, &answer); /* a mutation may have looked at another one */
         if (answer.status < 200) {
             judge_interim(c, &answer);
         } else {
@@ -513,10 +630,18 @@ static bool was_silenced(const struct whole_client *c) {
     return no_answer(c->w) || worker->pools[PLAN_BLOCKS].refused > 0 || (worker->figures.refused > 0 && c->received == 0);
 }
 
+/* A streamed answer that a pool was too small for ends in the middle. */
+static bool was_cut_short(const struct whole_client *c) {
+    bool streamed = c->next < c->count && c->requests[c->next].chunked;
+    return streamed && shortages(c->w) > 0;
+}
+
 void whole_judge_end(struct whole_client *c) {
-    if (broken(c)) {
+    if (broken(c) || (c->in_len > 0 && was_cut_short(c))) {
         return;
     }
+    c->over = c->error == 0;
+    whole_judge(c);
     if (c->in_len > 0 && c->in_len != c->body_left) {
         complain(c, "the connection ends within an answer");
     }

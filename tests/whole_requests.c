@@ -32,18 +32,18 @@ void whole_expect_error(struct whole_request *r, int status) {
     r->status = status;
     r->type = "text/plain";
     r->body = WHOLE_TEXT;
-    r->salted = false;
+    r->salted = r->chunked = r->cut = r->endless = r->watchful = false;
     r->len = (uint64_t)snprintf(r->text, sizeof r->text, "%s\n", whole_reason(status));
 }
 
-static void expect_text(struct whole_request *r, const char *type, const char *text) {
+void whole_expect_text(struct whole_request *r, const char *type, const char *text) {
     r->status = 200;
     r->type = type;
     r->body = WHOLE_TEXT;
     r->len = (uint64_t)snprintf(r->text, sizeof r->text, "%s", text);
 }
 
-static void expect_fill(struct whole_request *r, uint32_t salt, uint64_t len) {
+void whole_expect_fill(struct whole_request *r, uint32_t salt, uint64_t len) {
     r->status = 200;
     r->type = "text/plain";
     r->body = WHOLE_FILL;
@@ -90,17 +90,6 @@ static const char *one_of(struct random *random, const char *const *texts, size_
 
 /* -------------------------------------------------------------------------------------------------------- heads ---- */
 
-/* What is sent as a request, before its answer is known. */
-struct shape {
-    const char *method;
-    char target[200];
-    const char *field; /* one more, with its CRLF, or NULL */
-    bool has_body;
-    bool chunked;
-    uint32_t salt; /* of the body */
-    uint64_t len;
-};
-
 /* RFC 9112 §9.3: who closes. */
 static void put_connection(struct whole_client *c, struct whole_request *r) {
     struct random *random = &c->random;
@@ -122,7 +111,7 @@ static void put_connection(struct whole_client *c, struct whole_request *r) {
 }
 
 /* RFC 9110 §5.5, §5.6.3: fields that mean nothing to the server. */
-static void put_fields(struct whole_client *c, const struct shape *shape) {
+static void put_fields(struct whole_client *c, const struct whole_shape *shape) {
     struct random *random = &c->random;
     for (uint32_t n = random_below(random, 5); n > 0; n--) {
         whole_putf(c, "X-%u:%s%.*s%s\r\n", random_below(random, 100), ONE_OF(random, "", " ", "\t", "  \t "),
@@ -135,7 +124,7 @@ static void put_fields(struct whole_client *c, const struct shape *shape) {
 }
 
 /* RFC 9110 §10.1.1: 100 (Continue) is for bodies, and not for HTTP/1.0. */
-static void put_expect(struct whole_client *c, struct whole_request *r, const struct shape *shape) {
+static void put_expect(struct whole_client *c, struct whole_request *r, const struct whole_shape *shape) {
     if (!whole_chance(&c->random, shape->has_body ? 15 : 1)) {
         return;
     }
@@ -144,7 +133,7 @@ static void put_expect(struct whole_client *c, struct whole_request *r, const st
     r->asks = r->interim && whole_chance(&c->random, 60);
 }
 
-static void put_framing(struct whole_client *c, const struct shape *shape) {
+static void put_framing(struct whole_client *c, const struct whole_shape *shape) {
     if (shape->chunked) {
         whole_putf(c, "%s\r\n", ONE_OF(&c->random, "Transfer-Encoding: chunked", "transfer-encoding:\tCHUNKED "));
     } else if (shape->has_body) {
@@ -152,7 +141,7 @@ static void put_framing(struct whole_client *c, const struct shape *shape) {
     }
 }
 
-static void put_head(struct whole_client *c, struct whole_request *r, const struct shape *shape) {
+static void put_head(struct whole_client *c, struct whole_request *r, const struct whole_shape *shape) {
     struct random *random = &c->random;
     r->start = (uint32_t)c->out_len;
     r->old = !shape->chunked && whole_chance(random, 8);
@@ -178,7 +167,7 @@ static void put_head(struct whole_client *c, struct whole_request *r, const stru
 /* ------------------------------------------------------------------------------------------------------- bodies ---- */
 
 /* RFC 9112 §7.1: sizes with zeros and either case, extensions (§7.1.1), trailers (§7.1.2). */
-static void put_chunks(struct whole_client *c, const struct shape *shape) {
+static void put_chunks(struct whole_client *c, const struct whole_shape *shape) {
     struct random *random = &c->random;
     size_t extras = 0;
     uint64_t most = shape->len / 50 + 1 + random_below(random, 3000);
@@ -202,7 +191,7 @@ static void put_chunks(struct whole_client *c, const struct shape *shape) {
     whole_putf(c, "\r\n");
 }
 
-static void put_request(struct whole_client *c, struct whole_request *r, const struct shape *shape) {
+void whole_put_request(struct whole_client *c, struct whole_request *r, const struct whole_shape *shape) {
     put_head(c, r, shape);
     if (shape->chunked) {
         put_chunks(c, shape);
@@ -213,7 +202,7 @@ static void put_request(struct whole_client *c, struct whole_request *r, const s
 }
 
 /* Sizes that cross the borders: nothing, small, of a block, of several sends. */
-static uint64_t draw_len(struct random *random, uint32_t most) {
+uint64_t whole_draw_len(struct random *random, uint32_t most) {
     uint32_t len;
     switch (random_below(random, 16)) {
     case 0: len = 0; break;
@@ -224,11 +213,11 @@ static uint64_t draw_len(struct random *random, uint32_t most) {
     return len < most ? len : most;
 }
 
-static struct shape with_body(struct whole_client *c, const char *method, uint32_t most) {
-    struct shape shape = { .method = method, .has_body = true };
+static struct whole_shape with_body(struct whole_client *c, const char *method, uint32_t most) {
+    struct whole_shape shape = { .method = method, .has_body = true };
     shape.chunked = whole_chance(&c->random, 40);
     shape.salt = random_below(&c->random, 1000);
-    shape.len = draw_len(&c->random, most);
+    shape.len = whole_draw_len(&c->random, most);
     return shape;
 }
 
@@ -237,7 +226,7 @@ static uint32_t body_limit(const struct whole_client *c) {
 }
 
 /* A body beyond the limit of what is kept or dropped: RFC 9110 §15.5.14. With a length it is refused at the head. */
-static void expect_too_large(struct whole_client *c, struct whole_request *r, const struct shape *shape) {
+static void expect_too_large(struct whole_client *c, struct whole_request *r, const struct whole_shape *shape) {
     if (shape->len <= body_limit(c)) {
         return;
     }
@@ -249,7 +238,7 @@ static void expect_too_large(struct whole_client *c, struct whole_request *r, co
 }
 
 /* Refused by its head: the body is dropped, or, when the client asked whether to send it, never read. RFC 9110 §10.1.1 */
-static void expect_refused(struct whole_client *c, struct whole_request *r, const struct shape *shape, int status) {
+static void expect_refused(struct whole_client *c, struct whole_request *r, const struct whole_shape *shape, int status) {
     whole_expect_error(r, status);
     r->decided = true;
     if (r->interim) {
@@ -261,16 +250,14 @@ static void expect_refused(struct whole_client *c, struct whole_request *r, cons
 
 /* -------------------------------------------------------------------------------------------------------- kinds ---- */
 
-typedef void write_fn(struct whole_client *c, struct whole_request *r);
-
 static const char *get_or_head(struct whole_client *c) {
     return whole_chance(&c->random, 10) ? "HEAD" : "GET"; /* RFC 9110 §9.3.2 */
 }
 
 /* A GET may have a body: it is dropped. */
-static struct shape get_shape(struct whole_client *c) {
+struct whole_shape whole_get_shape(struct whole_client *c) {
     const char *method = get_or_head(c);
-    struct shape shape = { .method = method };
+    struct whole_shape shape = { .method = method };
     if (whole_chance(&c->random, 5)) {
         shape = with_body(c, method, body_limit(c));
     }
@@ -278,132 +265,132 @@ static struct shape get_shape(struct whole_client *c) {
 }
 
 static void write_fill(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = get_shape(c);
+    struct whole_shape shape = whole_get_shape(c);
     uint32_t salt = random_below(&c->random, 1000);
-    uint64_t len = whole_chance(&c->random, 2) ? random_below(&c->random, WHOLE_BODY_BYTES_MAX) : draw_len(&c->random, 70000);
+    uint64_t len = whole_chance(&c->random, 2) ? random_below(&c->random, WHOLE_BODY_BYTES_MAX) : whole_draw_len(&c->random, 70000);
     snprintf(shape.target, sizeof shape.target, "/fill/%u/%u%s", (unsigned)len, salt, ONE_OF(&c->random, "", "?", "?a=/b?c"));
-    put_request(c, r, &shape);
-    expect_fill(r, salt, len);
+    whole_put_request(c, r, &shape);
+    whole_expect_fill(r, salt, len);
     r->salted = salt % 3 == 0;
 }
 
 static void write_nap(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = get_shape(c);
+    struct whole_shape shape = whole_get_shape(c);
     uint32_t salt = random_below(&c->random, 1000);
     uint32_t ms = whole_chance(&c->random, 10) ? random_below(&c->random, 2000) : random_below(&c->random, 30);
-    uint64_t len = draw_len(&c->random, 70000);
+    uint64_t len = whole_draw_len(&c->random, 70000);
     snprintf(shape.target, sizeof shape.target, "/nap/%u/%u/%u", ms, (unsigned)len, salt);
-    put_request(c, r, &shape);
-    expect_fill(r, salt, len);
+    whole_put_request(c, r, &shape);
+    whole_expect_fill(r, salt, len);
     r->salted = salt % 3 == 0;
 }
 
 static void write_naps(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = get_shape(c);
+    struct whole_shape shape = whole_get_shape(c);
     uint32_t salt = random_below(&c->random, 1000);
-    uint64_t len = draw_len(&c->random, 5000);
+    uint64_t len = whole_draw_len(&c->random, 5000);
     snprintf(shape.target, sizeof shape.target, "/naps/%u/%u/%u/%u/%u", random_below(&c->random, 20),
              whole_between(&c->random, 1, 4), whole_between(&c->random, 1, 3), (unsigned)len, salt);
-    put_request(c, r, &shape);
-    expect_fill(r, salt, len);
+    whole_put_request(c, r, &shape);
+    whole_expect_fill(r, salt, len);
     r->salted = salt % 3 == 0;
 }
 
 static void write_view(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = { .method = get_or_head(c), .field = "x-view: \t one two \t\r\n" };
+    struct whole_shape shape = { .method = get_or_head(c), .field = "x-view: \t one two \t\r\n" };
     uint32_t a = random_below(&c->random, 1000000), b = random_below(&c->random, 1000000);
     snprintf(shape.target, sizeof shape.target, "/view/%u/%%2f%u?q=%u", a, b, a + b);
-    put_request(c, r, &shape);
+    whole_put_request(c, r, &shape);
     char text[WHOLE_TEXT_BYTES];
     snprintf(text, sizeof text, "%u %%2f%u q=%u one two", a, b, a + b);
-    expect_text(r, "text/plain", text);
+    whole_expect_text(r, "text/plain", text);
 }
 
 static void write_json(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = { .method = get_or_head(c) };
+    struct whole_shape shape = { .method = get_or_head(c) };
     unsigned n = random_below(&c->random, 40);
     snprintf(shape.target, sizeof shape.target, "/json/%u", n);
-    put_request(c, r, &shape);
+    whole_put_request(c, r, &shape);
     char text[WHOLE_TEXT_BYTES];
     size_t len = (size_t)snprintf(text, sizeof text, "{\"n\":%u,\"list\":[", n);
     for (unsigned i = 0; i < n; i++) {
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%u", i > 0 ? "," : "", i);
     }
     snprintf(text + len, sizeof text - len, "]}");
-    expect_text(r, "application/json", text);
+    whole_expect_text(r, "application/json", text);
 }
 
 static void write_status(struct whole_client *c, struct whole_request *r) {
     static const int codes[] = { 200, 201, 204, 299, 304, 403, 404, 500, 501 };
-    struct shape shape = get_shape(c);
+    struct whole_shape shape = whole_get_shape(c);
     int code = codes[random_below(&c->random, sizeof codes / sizeof codes[0])];
     snprintf(shape.target, sizeof shape.target, "/status/%d", code);
-    put_request(c, r, &shape);
-    expect_text(r, NULL, "");
+    whole_put_request(c, r, &shape);
+    whole_expect_text(r, NULL, "");
     r->status = code;
 }
 
 static void write_mistake(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = { .method = get_or_head(c) };
+    struct whole_shape shape = { .method = get_or_head(c) };
     snprintf(shape.target, sizeof shape.target, "/mistake/%u", random_below(&c->random, 5));
-    put_request(c, r, &shape);
+    whole_put_request(c, r, &shape);
     whole_expect_error(r, 500);
 }
 
 static void write_echo(struct whole_client *c, struct whole_request *r) {
     uint32_t limit = body_limit(c);
-    struct shape shape = with_body(c, whole_chance(&c->random, 30) ? "PUT" : "POST", limit);
+    struct whole_shape shape = with_body(c, whole_chance(&c->random, 30) ? "PUT" : "POST", limit);
     if (whole_chance(&c->random, 3)) {
         shape.len = limit + 1 + random_below(&c->random, 50000);
     }
     snprintf(shape.target, sizeof shape.target, "/echo");
-    put_request(c, r, &shape);
-    expect_fill(r, shape.salt, shape.len);
+    whole_put_request(c, r, &shape);
+    whole_expect_fill(r, shape.salt, shape.len);
     r->type = "application/octet-stream";
     expect_too_large(c, r, &shape);
 }
 
 static void write_drop(struct whole_client *c, struct whole_request *r) {
     uint32_t limit = body_limit(c);
-    struct shape shape = with_body(c, whole_chance(&c->random, 30) ? "DELETE" : "POST", limit);
+    struct whole_shape shape = with_body(c, whole_chance(&c->random, 30) ? "DELETE" : "POST", limit);
     if (whole_chance(&c->random, 3)) {
         shape.len = limit + 1 + random_below(&c->random, 50000);
     }
     snprintf(shape.target, sizeof shape.target, "/drop");
-    put_request(c, r, &shape);
+    whole_put_request(c, r, &shape);
     char text[32];
     snprintf(text, sizeof text, "%llu", (unsigned long long)shape.len);
-    expect_text(r, "text/plain", text);
+    whole_expect_text(r, "text/plain", text);
     expect_too_large(c, r, &shape);
 }
 
 /* Streamed: of any length. */
 static void write_sum(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = with_body(c, whole_chance(&c->random, 30) ? "PUT" : "POST", 70000);
+    struct whole_shape shape = with_body(c, whole_chance(&c->random, 30) ? "PUT" : "POST", 70000);
     if (whole_chance(&c->random, 10)) {
         shape.len = random_below(&c->random, 200000);
     }
     snprintf(shape.target, sizeof shape.target, "/sum/%u", shape.salt);
-    put_request(c, r, &shape);
+    whole_put_request(c, r, &shape);
     char text[32];
     snprintf(text, sizeof text, "%llu 0", (unsigned long long)shape.len);
-    expect_text(r, "text/plain", text);
+    whole_expect_text(r, "text/plain", text);
 }
 
 static void write_stop(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = with_body(c, "POST", 70000);
-    uint64_t at = draw_len(&c->random, 20000);
+    struct whole_shape shape = with_body(c, "POST", 70000);
+    uint64_t at = whole_draw_len(&c->random, 20000);
     bool own = whole_chance(&c->random, 50);
     snprintf(shape.target, sizeof shape.target, "/stop/%u/%d", (unsigned)at, own);
-    put_request(c, r, &shape);
+    whole_put_request(c, r, &shape);
     char text[32];
     snprintf(text, sizeof text, "%llu", (unsigned long long)shape.len);
-    expect_text(r, "text/plain", text);
+    whole_expect_text(r, "text/plain", text);
     if (shape.len > at) {
         whole_expect_error(r, 400);
         r->fatal = r->early = r->closes = true;
         if (own) {
-            expect_text(r, "text/plain", "no more\n");
+            whole_expect_text(r, "text/plain", "no more\n");
             r->status = 422;
         }
     }
@@ -411,10 +398,10 @@ static void write_stop(struct whole_client *c, struct whole_request *r) {
 
 /* RFC 9110 §15.5.5 */
 static void write_not_found(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = whole_chance(&c->random, 50) ? with_body(c, ONE_OF(&c->random, "POST", "PUT", "GET"), 70000)
-                                                      : get_shape(c);
+    struct whole_shape shape = whole_chance(&c->random, 50) ? with_body(c, ONE_OF(&c->random, "POST", "PUT", "GET"), 70000)
+                                                      : whole_get_shape(c);
     snprintf(shape.target, sizeof shape.target, "%s", ONE_OF(&c->random, "/nowhere", "//", "/fill/1", "/fill/1/2/3", "/Echo"));
-    put_request(c, r, &shape);
+    whole_put_request(c, r, &shape);
     expect_refused(c, r, &shape, 404);
 }
 
@@ -428,47 +415,55 @@ static void write_not_allowed(struct whole_client *c, struct whole_request *r) {
         { "/sum/4", "HEAD", "OPTIONS POST PUT" },      { "/stop/1/0", "TRACE", "OPTIONS POST" },
     };
     uint32_t i = random_below(&c->random, sizeof rows / sizeof rows[0]);
-    struct shape shape = { .method = rows[i].method };
+    struct whole_shape shape = { .method = rows[i].method };
     if (whole_chance(&c->random, 40)) {
         shape = with_body(c, rows[i].method, 70000);
     }
     snprintf(shape.target, sizeof shape.target, "%s", rows[i].target);
-    put_request(c, r, &shape);
+    whole_put_request(c, r, &shape);
     expect_refused(c, r, &shape, 405);
     r->allow = rows[i].allow;
 }
 
 /* RFC 9110 §9.1: a method that nobody knows, and methods have case. */
 static void write_unknown_method(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = { .method = ONE_OF(&c->random, "BREW", "get", "X-Y") };
+    struct whole_shape shape = { .method = ONE_OF(&c->random, "BREW", "get", "X-Y") };
     if (whole_chance(&c->random, 40)) {
         shape = with_body(c, shape.method, 70000);
     }
     snprintf(shape.target, sizeof shape.target, "%s", ONE_OF(&c->random, "/fill/1/2", "/nowhere"));
-    put_request(c, r, &shape);
+    whole_put_request(c, r, &shape);
     expect_refused(c, r, &shape, 501);
 }
 
-/* RFC 9110 §9.3.7 */
+/* RFC 9110 §9.3.7: of the server, or of a path */
 static void write_options(struct whole_client *c, struct whole_request *r) {
-    struct shape shape = { .method = "OPTIONS", .target = "*" };
-    put_request(c, r, &shape);
-    expect_text(r, NULL, "");
+    struct whole_shape shape = { .method = "OPTIONS", .target = "*" };
+    bool path = whole_chance(&c->random, 50);
+    if (path) {
+        snprintf(shape.target, sizeof shape.target, "/drop");
+    }
+    whole_put_request(c, r, &shape);
+    whole_expect_text(r, NULL, "");
     r->status = 204;
+    r->allow = path ? "DELETE OPTIONS POST" : NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------------ streams ---- */
 
 #define KIND(name, weight) { #name, write_##name, weight }
+#define STREAM(name, weight) { #name, whole_write_##name, weight }
 
 static const struct kind {
     const char *name;
-    write_fn *write;
+    whole_write_fn *write;
     uint32_t weight;
 } kinds[] = {
     KIND(fill, 30), KIND(nap, 9),      KIND(naps, 4),        KIND(view, 5),           KIND(json, 4),    KIND(status, 5),
     KIND(mistake, 1), KIND(echo, 12),  KIND(drop, 5),        KIND(sum, 8),            KIND(stop, 1),    KIND(not_found, 4),
-    KIND(not_allowed, 3),              KIND(unknown_method, 2),                       KIND(options, 1),
+    KIND(not_allowed, 3),              KIND(unknown_method, 2),                       KIND(options, 2),
+    STREAM(stream, 8), STREAM(cut, 1), STREAM(sse, 3), STREAM(live, 1), STREAM(watchful, 3), STREAM(offload, 3),
+    STREAM(several, 3), STREAM(fd, 3), STREAM(lend, 5),
 };
 enum { KINDS_COUNT = sizeof kinds / sizeof kinds[0] };
 
@@ -499,6 +494,9 @@ void whole_write_requests(struct whole_client *c) {
             const struct kind *kind = draw_kind(&c->random);
             r->kind = kind->name;
             kind->write(c, r);
+            if (r->endless) {
+                return; /* it ends when the client does, or the server */
+            }
         }
     }
 }
