@@ -31,6 +31,9 @@ static const struct http_route routes[RIG_ROUTES_COUNT] = {
     ROUTE("OPTIONS", "/own", HTTP_BODY_NONE, RIG_OPTIONS),
 };
 
+/* No body that a client sends is likely to hold it. */
+#define STREAMED_TYPE "text/x-streamed-7f3a9c51"
+
 /* The user part of an exchange. */
 struct rig_exchange {
     struct http_exchange http;
@@ -56,6 +59,11 @@ static void open_pool(struct pool *pool, void **memory, const char *name, size_t
     pool_init(pool, name, *memory, item_bytes, count);
 }
 
+static void count_done(struct http_exchange *x) {
+    char *shared = (char *)x->shared;
+    ((struct rig *)(void *)(shared - offsetof(struct rig, shared)))->done++;
+}
+
 void rig_open(struct rig *rig, const struct rig_sizes *sizes) {
     memset(rig, 0, sizeof *rig);
     char why[128];
@@ -77,6 +85,7 @@ void rig_open(struct rig *rig, const struct rig_sizes *sizes) {
     rig->shared.carries = &rig->carries;
     rig->shared.blocks = &rig->blocks;
     rig->shared.bodies = &rig->bodies;
+    rig->shared.done = count_done;
     http_date(784111777, rig->shared.date);
     rig->guard = guard_open(HTTP_INPUT_BYTES_MAX);
     rig->output = take_memory(RIG_OUTPUT_MAX);
@@ -97,6 +106,8 @@ void rig_reset(struct rig *rig) {
     http_conn_init(&rig->conn, &rig->shared, rig->router, &rig->out);
     rig->parked_count = 0;
     rig->full = rig->ended = false;
+    rig->lent = rig->released = rig->cuts = rig->done = 0;
+    rig->requests = rig->shared.requests;
     rig->output_len = 0;
 }
 
@@ -213,6 +224,7 @@ static void stream_on(struct rig *rig, struct http_exchange *x) {
         return;
     }
     if (x->route->index == RIG_CUT) {
+        rig->cuts++;
         http_response_cut(x);
     }
     http_exchange_finish(x);
@@ -220,7 +232,7 @@ static void stream_on(struct rig *rig, struct http_exchange *x) {
 
 static void begin_stream(struct rig *rig, struct http_exchange *x) {
     mine(x)->written = 0;
-    http_response_stream(x, 200, SPAN("text/plain"));
+    http_response_stream(x, 200, SPAN(STREAMED_TYPE));
     stream_on(rig, x);
 }
 
@@ -534,6 +546,39 @@ const char *rig_summary(struct rig *rig) {
     return text;
 }
 
+bool rig_decode(struct rig *rig) {
+    static const char mark[] = STREAMED_TYPE "\r\nTransfer-Encoding: chunked\r\n\r\n", cut[] = "[CUT]";
+    char *out = rig->output;
+    struct span rest = span_of(rig->output, rig->output_len);
+    const char *found;
+    while (rest.len > 0 && (found = memmem(rest.data, rest.len, mark, sizeof mark - 1)) != NULL) {
+        size_t head = (size_t)(found - rest.data) + sizeof mark - 1;
+        memmove(out, rest.data, head);
+        out += head;
+        rest = span_from(rest, head);
+        if (rest.len == 0 || starts(rest, "HTTP/1.1 ")) {
+            continue; /* of HEAD, or cut before its first chunk */
+        }
+        bool whole = false;
+        struct span bytes;
+        while (!whole && chunk_of(&rest, &bytes)) {
+            whole = bytes.len == 0;
+            memmove(out, bytes.data, bytes.len);
+            out += bytes.len;
+        }
+        if (!whole && rest.len > 0) {
+            return false;
+        }
+        if (!whole) {
+            memcpy(out, cut, sizeof cut - 1); /* there is room: a chunk has lost its framing */
+            out += sizeof cut - 1;
+        }
+    }
+    memmove(out, rest.data, rest.len);
+    rig->output_len = (size_t)(out - rig->output) + rest.len;
+    return true;
+}
+
 /* ---------------------------------------------------------------------------------------------------- invariants ---- */
 
 void rig_release(struct rig *rig) {
@@ -552,6 +597,9 @@ const char *rig_leak(const struct rig *rig) {
         if (pools[i]->free_count != pools[i]->count) {
             return pools[i]->name;
         }
+    }
+    if (rig->lent != rig->released) {
+        return "releases of what was lent";
     }
     return NULL;
 }

@@ -59,6 +59,9 @@ struct rig {
     bool full, ended;  /* what http_conn_next said last */
     uint64_t ready;    /* handlers that ran */
     uint64_t lent, released; /* pieces of bodies */
+    uint64_t cuts;     /* responses that a handler has cut */
+    uint64_t done;     /* calls of shared.done */
+    uint64_t requests; /* shared.requests when the connection began */
     const char *fault; /* set by rig_summary: a head that lacks what each must have, or NULL */
     char *output;      /* everything that came out, taken from `out` */
     size_t output_len;
@@ -89,13 +92,17 @@ void rig_resume_all(struct rig *rig);
 /* Moves what has come out to rig->output. */
 void rig_take_output(struct rig *rig);
 
+/* Makes of each chunked body in the output what it stands for, so that outputs can be compared whatever their chunks are; "[CUT]"
+ * stands behind one without its last chunk. False when one is malformed. */
+bool rig_decode(struct rig *rig);
+
 /* The responses in the output, short: "200:hello 404 100 200:ok closed". Bodies of 2xx only; "closed" when nothing more will
  * come; "GARBAGE" when it is no sequence of responses. A response to HEAD shows its length as "200(5)", or "200(chunked)".
  * Sets rig->fault when a head has no Date (RFC 9110 §6.6.1), or when not just the last one before a close says so (RFC 9112 §9.6).
  * Chunked bodies are decoded; " CUT" stands behind a body that is incomplete. */
 const char *rig_summary(struct rig *rig);
 
-/* Everything given back? NULL, or what is missing. Call after rig_close_conn. */
+/* Everything given back? NULL, or what is missing. Call after rig_release. */
 const char *rig_leak(const struct rig *rig);
 
 /* http_conn_release, and the parked ones finish without a client. */

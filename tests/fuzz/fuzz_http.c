@@ -1,5 +1,6 @@
-/* Any bytes, cut anywhere, must give the same responses as the same bytes in one piece; every invariant holds between inputs;
- * nothing leaks, with plenty of memory and with hardly any.
+/* Any bytes, cut anywhere, must give the same responses as the same bytes in one piece, whatever chunks they leave in; every
+ * invariant holds between inputs; nothing leaks, what was lent is released once, and each request ends once, with plenty of
+ * memory and with hardly any.
  *
  * An input is: a byte of flags, a byte that says how many cuts there are (n = its lower 4 bits), n bytes of piece lengths,
  * and the bytes that the client sends. */
@@ -18,6 +19,7 @@ enum {
     FLAG_HOLD = 4,   /* hold the connection while a piece comes */
     FLAG_END = 8,    /* the client ends its stream before the parked ones go on */
     FLAG_REFUSE = 16, /* a timeout of the caller's at the end */
+    FLAG_GONE = 32,   /* with hardly any memory: the client goes before the parked ones go on */
 };
 
 struct plan {
@@ -28,8 +30,8 @@ struct plan {
 };
 
 /* Blocks for the largest output that an input of IN_BYTES_MAX asks for: /begin/60000 a hundred times. */
-static const struct rig_sizes plenty = { 128, 4, 2048, 4, { 8192, 16384, 100, 64, 2048 } };
-static const struct rig_sizes small = { 128, 4, 2048, 4, { 40, 64, 4, 3, 16 } };
+static const struct rig_sizes plenty = { 128, 4, 4096, 4, { 8192, 16384, 100, 64, 2048 } };
+static const struct rig_sizes small = { 128, 4, 4096, 4, { 40, 64, 4, 3, 16 } };
 static const struct rig_sizes hardly = { 2, 1, 4, 1, { 8192, 16384, 100, 64, 20000 } };
 
 static void demand(const char *fault, const char *where) {
@@ -87,6 +89,17 @@ static void finish(struct rig *rig, const struct plan *plan) {
     rig_take_output(rig);
 }
 
+/* Chunked bodies are well-formed, and none is cut but by its handler. */
+static void decode(struct rig *rig, bool plenty_of_memory) {
+    if (!rig_decode(rig)) {
+        demand("a chunk that is none", "in the output");
+    }
+    bool cut = rig->output_len >= 5 && memcmp(rig->output + rig->output_len - 5, "[CUT]", 5) == 0;
+    if (cut && plenty_of_memory && rig->cuts == 0) {
+        demand("a body that nobody has cut is", "in the output");
+    }
+}
+
 /* What may differ with the cuts: an interim response, and which response knew that it is the last. */
 static void strip(struct rig *rig, const char *what) {
     size_t bytes = strlen(what);
@@ -101,6 +114,7 @@ static void strip(struct rig *rig, const char *what) {
 static void strip_all(struct rig *rig) {
     strip(rig, "HTTP/1.1 100 Continue\r\n\r\n");
     strip(rig, "Connection: close\r\n");
+    strip(rig, "Connection:      close\r\n");
 }
 
 static void settle(struct rig *rig) {
@@ -119,6 +133,8 @@ static void compare(struct rig *whole, struct rig *cut, const struct plan *plan)
     finish(whole, plan);
     finish(cut, plan);
     bool done = http_conn_done(&whole->conn), cut_done = http_conn_done(&cut->conn);
+    decode(whole, true);
+    decode(cut, true);
     strip_all(whole);
     strip_all(cut);
     bool same = whole->output_len == cut->output_len && memcmp(whole->output, cut->output, whole->output_len) == 0;
@@ -129,12 +145,19 @@ static void compare(struct rig *whole, struct rig *cut, const struct plan *plan)
     }
     settle(whole);
     settle(cut);
+    demand(whole->done == whole->shared.requests - whole->requests ? NULL : "ends", "missing or too many");
+    demand(cut->done == cut->shared.requests - cut->requests ? NULL : "ends", "missing or too many");
 }
 
 static void starve(struct rig *rig, const struct plan *plan) {
     rig_reset(rig);
     feed_cut(rig, plan);
-    finish(rig, plan);
+    if ((plan->flags & FLAG_GONE) != 0) {
+        rig_take_output(rig);
+    } else {
+        finish(rig, plan);
+        decode(rig, false);
+    }
     settle(rig);
 }
 
