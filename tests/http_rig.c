@@ -467,7 +467,7 @@ static bool chunk_of(struct span *rest, struct span *bytes) {
     return true;
 }
 
-/* Copies the content of a chunked body to `out`; sets *whole when its last chunk is there. */
+/* Copies the content of a chunked body to `out`, as far as it is sound; sets *whole when its last chunk is there. */
 static size_t decode(struct span *rest, char *out, bool *whole) {
     struct span bytes;
     size_t len = 0;
@@ -476,9 +476,6 @@ static size_t decode(struct span *rest, char *out, bool *whole) {
         *whole = bytes.len == 0;
         memmove(out + len, bytes.data, bytes.len);
         len += bytes.len;
-    }
-    if (!*whole) {
-        *rest = span_from(*rest, rest->len);
     }
     return len;
 }
@@ -493,6 +490,7 @@ static size_t summarise_body(struct span *rest, const struct reply *reply, char 
     }
     if (reply->framing == BY_CHUNKS) {
         len += decode(rest, out + 1, &whole);
+        *rest = whole ? *rest : span_from(*rest, rest->len);
     } else if (reply->framing == BY_CLOSE) {
         memcpy(out + 1, rest->data, rest->len);
         len += rest->len;
@@ -546,26 +544,35 @@ const char *rig_summary(struct rig *rig) {
     return text;
 }
 
+/* The bytes up to the next chunked body; all when there is none. */
+static size_t up_to_chunks(struct span rest) {
+    static const char type[] = STREAMED_TYPE "\r\n", coding[] = "Transfer-Encoding: chunked\r\n\r\n";
+    const char *at = rest.data, *end = rest.data + rest.len;
+    while ((at = memmem(at, (size_t)(end - at), type, sizeof type - 1)) != NULL) {
+        const char *found = memmem(at, (size_t)(end - at), coding, sizeof coding - 1);
+        const char *empty = memmem(at, (size_t)(end - at), "\r\n\r\n", 4);
+        if (found != NULL && found + sizeof coding - 1 == empty + 4) {
+            return (size_t)(empty + 4 - rest.data);
+        }
+        at += sizeof type - 1;
+    }
+    return rest.len;
+}
+
 bool rig_decode(struct rig *rig) {
-    static const char mark[] = STREAMED_TYPE "\r\nTransfer-Encoding: chunked\r\n\r\n", cut[] = "[CUT]";
+    static const char cut[] = "[CUT]";
     char *out = rig->output;
     struct span rest = span_of(rig->output, rig->output_len);
-    const char *found;
-    while (rest.len > 0 && (found = memmem(rest.data, rest.len, mark, sizeof mark - 1)) != NULL) {
-        size_t head = (size_t)(found - rest.data) + sizeof mark - 1;
+    while (rest.len > 0) {
+        size_t head = up_to_chunks(rest);
         memmove(out, rest.data, head);
         out += head;
         rest = span_from(rest, head);
         if (rest.len == 0 || starts(rest, "HTTP/1.1 ")) {
             continue; /* of HEAD, or cut before its first chunk */
         }
-        bool whole = false;
-        struct span bytes;
-        while (!whole && chunk_of(&rest, &bytes)) {
-            whole = bytes.len == 0;
-            memmove(out, bytes.data, bytes.len);
-            out += bytes.len;
-        }
+        bool whole;
+        out += decode(&rest, out, &whole);
         if (!whole && rest.len > 0) {
             return false;
         }
@@ -574,8 +581,7 @@ bool rig_decode(struct rig *rig) {
             out += sizeof cut - 1;
         }
     }
-    memmove(out, rest.data, rest.len);
-    rig->output_len = (size_t)(out - rig->output) + rest.len;
+    rig->output_len = (size_t)(out - rig->output);
     return true;
 }
 
