@@ -185,6 +185,7 @@ static void test_while_reading(void **state) {
     assert_int_equal(http_conn_next(&rig.conn, &input, &x, &piece), HTTP_PIECE);
     put(x, "two");
     assert_int_equal(http_conn_next(&rig.conn, &input, &x, &piece), HTTP_MORE);
+    assert_int_equal(http_exchange_waiting(x), 0); /* for its own body only */
     expect("");
     input = SPAN("cd");
     assert_int_equal(http_conn_next(&rig.conn, &input, &x, &piece), HTTP_PIECE);
@@ -225,6 +226,7 @@ static void test_fail_before_it_left(void **state) {
     struct http_exchange *x = stream(GET("/ok"));
     put(x, "one");
     http_response_fail(x, 500);
+    assert_false(x->streamed);
     put(x, "two");
     http_response_flush(x);
     finish(x);
