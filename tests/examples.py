@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -137,6 +138,20 @@ def case_watch(program, flags):
         until(lambda: json.loads(ask(server.port, "/")[2])["beats"] >= before["beats"] + 4, "it beats without a client")
         until(lambda: json.loads(ask(server.port, "/")[2])["looks"] >= before["looks"] + 2, "it looks without a client")
     expect(any("every worker has its bell" in line for line in server.lines), server.lines)
+
+
+def case_watch_cannot_start(program, flags):
+    """worker_start says no: the process ends with its code, and nobody could connect."""
+    try:
+        arena.Arena(program, "--workers", "2", "--watches", "1", *flags)
+    except RuntimeError as error:
+        expect("cannot watch a timer" in str(error) and "worker_start of worker" in str(error), error)
+        expect("listening on" not in str(error) and "has its bell" not in str(error), error)
+    else:
+        raise AssertionError("it must not start")
+    code = subprocess.run([program, "--watches", "1", "--listen", "127.0.0.1:0", *flags], timeout=20, check=False,
+                          stderr=subprocess.DEVNULL).returncode
+    expect(code == 70, code)
 
 
 def case_watch_clients_leave(program, flags):

@@ -77,6 +77,18 @@ static void test_admin(void **state) {
     assert_has(ask_admin(GET("/")), "404 Not Found");
 }
 
+/* All that may be served are: the admin is served nevertheless. */
+static void test_admin_when_full(void **state) {
+    (void)state;
+    rig_open(&rig, &plain_app, ADMIN);
+    rig.server.connections = rig.config.max_connections;
+    struct rig_client *client = rig_connect(&rig);
+    rig_run(&rig, 10);
+    assert_has(client->text, "503 Service Unavailable");
+    assert_has(ask_admin(GET("/metrics")), "200 OK");
+    assert_int_equal(rig.server.connections, rig.config.max_connections);
+}
+
 /* The admin sees the drain to its end: it is served, on connections that are closed behind each answer. */
 static void test_admin_while_draining(void **state) {
     (void)state;
@@ -120,6 +132,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_not_there, close_rig),
         cmocka_unit_test_teardown(test_any_path_is_taken, close_rig),
         cmocka_unit_test_teardown(test_admin, close_rig),
+        cmocka_unit_test_teardown(test_admin_when_full, close_rig),
         cmocka_unit_test_teardown(test_admin_while_draining, close_rig),
         cmocka_unit_test_teardown(test_leaving, close_rig),
     };

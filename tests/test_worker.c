@@ -175,6 +175,93 @@ static void test_seal(void **state) {
     assert_true(rig.worker->slab.bytes - rig.worker->slab.used < 4096);
 }
 
+/* ----------------------------------------------------------------------------------------------------- hooks ---- */
+
+static char happened[64]; /* a letter for each call */
+static int hook_code;
+
+static void note(char letter) {
+    happened[strlen(happened)] = letter;
+}
+
+static void beat(struct rm_timer *timer, void *arg) {
+    (void)timer, (void)arg;
+    if (strchr(happened, 'b') == NULL) {
+        note('b');
+    }
+}
+
+static int hook_start(struct rm_worker *worker) {
+    assert_int_equal(rm_worker_index(worker), 0);
+    assert_int_equal(rm_workers(worker), 1);
+    assert_null(rm_worker_state(worker));
+    rm_set_worker_state(worker, happened);
+    assert_non_null(rm_every(worker, 10 * NS_PER_MS, beat, NULL));
+    assert_int_equal(worker_unwrap(worker)->listener_count, 0); /* nobody can connect yet */
+    note('s');
+    return hook_code;
+}
+
+static void hook_stop(struct rm_worker *worker) {
+    assert_ptr_equal(rm_worker_state(worker), happened);
+    note('e');
+}
+
+static void slow_job(void *arg) {
+    (void)arg;
+    note('j');
+}
+
+static enum rm_step with_job(struct rm_exchange *x) {
+    assert_ptr_equal(rm_worker_state(rm_worker(x)), happened);
+    note('r');
+    rm_offload(x, slow_job, NULL);
+    rm_then(x, ok);
+    return RM_PARK;
+}
+
+static const struct rm_route hook_routes[] = { { "GET", "/job", with_job, RM_BODY_NONE, NULL }, { 0 } };
+static const struct rm_app hook_app = {
+    .name = "test", .routes = hook_routes, .worker_start = hook_start, .worker_stop = hook_stop
+};
+
+/* Start, a beat without a client, a request, its job, and the end, which comes after all of them. */
+static void test_hooks(void **state) {
+    (void)state;
+    memset(happened, 0, sizeof happened);
+    hook_code = 0;
+    rig_open(&rig, &hook_app, "");
+    assert_string_equal(happened, "s");
+    rig_run(&rig, 50);
+    assert_string_equal(happened, "sb");
+    struct rig_client *client = rig_connect(&rig);
+    rig_send(&rig, client, GET("/job"));
+    rig_run(&rig, 50);
+    assert_has(client->text, "\r\n\r\nok");
+    rig_close(&rig);
+    assert_string_equal(happened, "sbrje");
+}
+
+/* It says no: worker_open fails with its code, nothing is left open, and there is nothing to stop. */
+static void test_hook_fails(void **state) {
+    (void)state;
+    memset(happened, 0, sizeof happened);
+    hook_code = 0;
+    rig_open(&rig, &hook_app, "");
+    char why[CONFIG_WHY_BYTES];
+    worker_release(rig.worker);
+    assert_string_equal(happened, "se");
+    hook_code = EXIT_CONFIG;
+    assert_int_equal(worker_open(rig.worker, &rig.server, 0, why), EXIT_CONFIG);
+    assert_string_equal(why, "worker_start of worker 0 returned 78");
+    assert_string_equal(happened, "ses");
+    assert_null(rig.worker->ring);
+    hook_code = 0;
+    assert_int_equal(worker_open(rig.worker, &rig.server, 0, why), EXIT_FINE);
+    rig_close(&rig);
+    assert_string_equal(happened, "sesse");
+}
+
 /* ---------------------------------------------------------------------------------------------- under faults ---- */
 
 static uint64_t draw(uint64_t *random) {
@@ -273,6 +360,8 @@ int main(void) {
         TEST(test_date),
         TEST(test_alignment),
         TEST(test_seal),
+        cmocka_unit_test(test_hooks),
+        cmocka_unit_test(test_hook_fails),
         cmocka_unit_test(test_calm_storm),
         cmocka_unit_test(test_rough_storm),
     };

@@ -471,8 +471,8 @@ void conn_accepted(struct worker *worker, const struct ring_event *event) {
     ring_set_user(worker->ring, event->id, conn);
     worker_pace_accept(worker);
     bool room = worker->pools[PLAN_CONNS].free_count >= worker->server->plan.reserve;
-    conn->admitted = room && server_admit(worker->server);
-    if (!conn->admitted) {
+    conn->admitted = room && !conn->admin && server_admit(worker->server);
+    if (!conn->admitted && !conn->admin) { /* the admin has a look when all is full, too */
         shed(conn);
     } else {
         set_deadlines(conn);

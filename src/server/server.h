@@ -58,7 +58,8 @@ void server_leave(struct server *server);
  * answered. */
 void server_drain(struct server *server, uint32_t workers_open);
 
-/* Counts one more connection of the process; false when there are max_connections already. Any worker's thread. */
+/* Counts one more connection of the process (the admin's are not counted); false when there are max_connections already. Any
+ * worker's thread. */
 static inline bool server_admit(struct server *server) {
     uint32_t n = __atomic_load_n(&server->connections, __ATOMIC_RELAXED);
     while (n < server->config->max_connections) {

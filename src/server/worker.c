@@ -153,7 +153,8 @@ void worker_release(struct worker *worker) {
     if (worker->ring != NULL) {
         ring_release(worker->ring);
         worker->ring = NULL;
-        worker->http.lost = NULL; /* nobody goes on any more */
+        worker->http.lost = NULL; /* nobody goes on any more, */
+        worker->http.done = NULL; /* and nobody counts */
         drop_output(worker);
     }
     if (worker->started && worker->server->app->worker_stop != NULL) {
