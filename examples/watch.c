@@ -50,6 +50,14 @@ static void look(struct rm_timer *timer, void *arg) {
     desk->looks++;
 }
 
+static void close_desk(struct rm_worker *worker) {
+    struct desk *desk = rm_worker_state(worker);
+    close(desk->bell);
+    close(desk->beat);
+    close(desk->load);
+    free(desk);
+}
+
 static int open_desk(struct rm_worker *worker) {
     struct desk *desk = calloc(1, sizeof *desk);
     if (desk == NULL) {
@@ -62,18 +70,11 @@ static int open_desk(struct rm_worker *worker) {
     if (rm_watch(worker, desk->beat, RM_READABLE, on_beat, desk) == NULL ||
         rm_every(worker, LOOK_MS * 1000000, look, desk) == NULL) {
         fprintf(stderr, "watch: cannot watch a timer\n");
+        close_desk(worker); /* worker_stop is not called for a worker that has not started */
         return 70;
     }
     look(NULL, desk);
     return 0;
-}
-
-static void close_desk(struct rm_worker *worker) {
-    struct desk *desk = rm_worker_state(worker);
-    close(desk->bell);
-    close(desk->beat);
-    close(desk->load);
-    free(desk);
 }
 
 /* --------------------------------------------------------------------------------------------------- handlers ---- */

@@ -482,7 +482,7 @@ static void test_events_drain(void **state) {
     server_drain(&rig.server, 1);
     rig_run(&rig, 5);
     assert_int_equal(ends, 100);
-    rig_run(&rig, CONN_IDLE_DRAINING_MS); /* their heads did not say that it would be the end */
+    rig_run(&rig, 2 * CONN_IDLE_DRAINING_MS); /* their heads did not say that it would be the end */
     for (int i = 0; i < 100; i++) {
         assert_int_equal(count_of(clients[i]->text, "event: tick\n"), 3);
         assert_has(clients[i]->text, "event: bye\ndata: see you\n\n\r\n0\r\n\r\n");

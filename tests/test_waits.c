@@ -24,7 +24,7 @@ static enum rm_step next(struct rm_exchange *x) {
 }
 
 static enum rm_step on_end(struct rm_exchange *x) {
-    reasons[ends++] = rm_ended(x);
+    reasons[ends++ % 8] = rm_ended(x);
     gone = rm_gone(x);
     if (park_again) {
         rm_sleep(x, 50 * NS_PER_MS);
