@@ -81,31 +81,30 @@ static uint64_t deadline(const struct conn_state *conn) {
 
 /* When the timer is to go off for a deadline: on the grid, where many share a turn; a drain is in a hurry. */
 static uint64_t alarm_ns(const struct conn_state *conn, uint64_t at_ns) {
-    return conn->worker->life == WORKER_SERVING ? timers_coarse(at_ns) : at_ns;
+    return conn->worker->timers_late_ns > 0 ? timers_coarse(at_ns) : at_ns;
 }
 
 /* The timer may be early, never late by more than the grid. */
 static void arm(struct conn_state *conn) {
     uint64_t at_ns = deadline(conn);
-    if (at_ns == 0 || (timer_armed(&conn->timer) && conn->timer.at_ns <= at_ns)) {
-        return; /* the case of nearly every request */
+    if (at_ns == 0) {
+        return;
     }
-    uint64_t late_ns = conn->worker->life == WORKER_SERVING ? TIMERS_GRID_NS : 0;
-    if (!timer_armed(&conn->timer) || conn->timer.at_ns > at_ns + late_ns) {
+    if (!timer_armed(&conn->timer) || conn->timer.at_ns > at_ns + conn->worker->timers_late_ns) {
         timers_set(&conn->worker->timers, &conn->timer, alarm_ns(conn, at_ns));
     }
 }
 
-/* How long it may be idle from now on. */
-static uint64_t idle_ns(const struct conn_state *conn) {
-    const struct config *config = config_of(conn);
-    if (conn->worker->life == WORKER_SERVING) {
-        return config->idle_timeout_ns;
-    }
-    uint64_t most_ns = config->drain_timeout_ns / 2;
+[[gnu::noinline]] static uint64_t idle_draining_ns(const struct conn_state *conn) {
     uint64_t spread_ns = ring_random(conn->worker->ring) % (CONN_IDLE_SPREAD_MS * NS_PER_MS);
     uint64_t ns = CONN_IDLE_DRAINING_MS * NS_PER_MS + spread_ns;
+    uint64_t most_ns = config_of(conn)->drain_timeout_ns / 2;
     return most_ns < ns ? most_ns : ns;
+}
+
+/* How long it may be idle from now on. */
+static uint64_t idle_ns(const struct conn_state *conn) {
+    return conn->worker->life == WORKER_SERVING ? config_of(conn)->idle_timeout_ns : idle_draining_ns(conn);
 }
 
 static void set_read_deadline(struct conn_state *conn) {

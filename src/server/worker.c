@@ -109,7 +109,8 @@ static int start_application(struct worker *worker, char *why) {
 int worker_open(struct worker *worker, struct server *server, uint32_t index, char *why) {
     rm_assert((uintptr_t)worker % WORKER_ALIGN == 0);
     rm_assert(index < server->config->workers);
-    *worker = (struct worker){ .server = server, .index = index, .accepting = true, .life = WORKER_SERVING };
+    *worker = (struct worker){ .server = server, .index = index, .accepting = true, .life = WORKER_SERVING,
+                               .timers_late_ns = TIMERS_GRID_NS };
     list_init(&worker->open);
     list_init(&worker->again);
     list_init(&worker->due);
@@ -229,6 +230,7 @@ static void start_drain(struct worker *worker) {
     }
     rm_assert(!timer_armed(&worker->drain_timer));
     worker->life = WORKER_DRAINING;
+    worker->timers_late_ns = 0;
     worker->http.draining = true;
     close_listeners(worker, false);
     drain_conns(worker);

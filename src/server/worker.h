@@ -79,6 +79,7 @@ struct worker {
     int64_t date_seconds; /* of http.date */
     bool accepting;       /* false: ring_accept(off) until slots return */
     uint8_t life;         /* enum worker_life */
+    uint64_t timers_late_ns; /* how late a connection's timer may be: TIMERS_GRID_NS, 0 while draining */
     struct worker_figures figures;
 
     /* start and end */
