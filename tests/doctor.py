@@ -162,7 +162,9 @@ def case_flags_count(program):
 def case_leaves_nothing(program):
     """The flags of a server that writes and listens: nothing is written, nobody is listening afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        report = Report(program, "--listen", "unix:" + os.path.join(folder, "a.sock"), "--access-log", os.path.join(folder, "log"))
+        report = Report(program, "--listen", "unix:" + os.path.join(folder, "a.sock"), "--access-log", os.path.join(folder, "log"),
+                        "--admin", "unix:" + os.path.join(folder, "admin.sock"), "--drain-delay", "20s")
+        expect(report.seconds < 8, f"{report.seconds} s")
         expect(report.code == 0 and os.listdir(folder) == [], (report.checks, os.listdir(folder)))
         expect("--access-log" in report.recommended, report.recommended)
 
@@ -179,6 +181,7 @@ def case_address_taken(program):
         report = Report(program, "--listen", address)
         report.says("listen", "FAIL", address, "ss -ltnp")
         expect("once its address is free" in report.reason, report.reason)
+        Report(program, "--listen", "127.0.0.1:0", "--admin", address).says("listen", "FAIL", address)
 
 
 def case_unix_socket(program):

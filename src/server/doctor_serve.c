@@ -136,7 +136,10 @@ void doctor_try_serving(const struct config *config, enum ring_choice io, struct
     small.workers = 1;
     small.max_connections = CONNECTIONS;
     small.drain_timeout_ns = DRAIN_MS * NS_PER_MILLISECOND;
+    small.drain_delay_ns = 0;
     small.access_log = NULL; /* it is no request of the application's */
+    small.admin.len = 0;
+    small.inherited.count = 0;
     if (serve_at(&small, "127.0.0.1:0", out)) {
         return;
     }

@@ -20,7 +20,7 @@
 /* --------------------------------------------------------------------------------------------------------- limits ---- */
 
 static uint64_t files_reserved(const struct config *config) {
-    return CONFIG_FILES_RESERVE + (uint64_t)config->workers * (CONFIG_FILES_PER_WORKER + config->listen_count);
+    return CONFIG_FILES_RESERVE + (uint64_t)config->workers * (CONFIG_FILES_PER_WORKER + config_listeners(config));
 }
 
 /* What the server would map, all workers together, with the flags of mem/slab.c. 0 or errno. */
@@ -73,16 +73,23 @@ static uint32_t port_of(const struct ring_address *address) {
                                                     : 0;
 }
 
+/* One more address to try; and is its port one that an outgoing connection may have? */
+static void note_place(struct server *server, const struct ring_address *address, bool admin, struct doctor_facts *facts) {
+    server->places[server->place_count++] = (struct listen_place){ .address = *address, .admin = admin, .socket = -1 };
+    uint32_t port = port_of(address);
+    if (facts->port_first.known && port >= facts->port_first.value && port <= facts->port_last.value) {
+        facts->listen_port = port;
+    }
+}
+
 static void try_addresses(const struct config *config, struct doctor_facts *facts) {
     static struct server server; /* what sockets_prepare looks at */
     server = (struct server){ .config = config };
     for (uint32_t i = 0; i < config->listen_count; i++) {
-        server.places[i] = (struct listen_place){ .address = config->listen[i], .socket = -1 };
-        server.place_count++;
-        uint32_t port = port_of(&config->listen[i]);
-        if (facts->port_first.known && port >= facts->port_first.value && port <= facts->port_last.value) {
-            facts->listen_port = port;
-        }
+        note_place(&server, &config->listen[i], false, facts);
+    }
+    if (config->admin.len > 0) {
+        note_place(&server, &config->admin, true, facts);
     }
     struct sockets_held held;
     char why[CONFIG_WHY_BYTES] = "";
