@@ -52,6 +52,12 @@ static enum rm_step large(struct rm_exchange *x) {
     return rm_bytes(x, 200, "text/plain", (struct span){ text, sizeof text });
 }
 
+static enum rm_step late_large(struct rm_exchange *x) {
+    rm_sleep(x, 100 * NS_PER_MS);
+    rm_then(x, large);
+    return RM_PARK;
+}
+
 static const struct rm_route routes[] = {
     { "GET", "/ok", ok, RM_BODY_NONE, NULL },
     { "POST", "/echo", echo, RM_BODY_BUFFERED, NULL },
@@ -59,6 +65,7 @@ static const struct rm_route routes[] = {
     { "POST", "/refuse", count, RM_BODY_STREAMED, refuse_piece },
     { "GET", "/nap/{ms}", nap, RM_BODY_NONE, NULL },
     { "GET", "/large", large, RM_BODY_NONE, NULL },
+    { "GET", "/late-large", late_large, RM_BODY_NONE, NULL },
     { 0 },
 };
 static const struct rm_app app = { .name = "test", .routes = routes };
@@ -540,6 +547,27 @@ static void test_header_timeout_is_of_one_head(void **state) {
     assert_has(client->text, "200 OK");
 }
 
+static int open_short_output(void **state) {
+    (void)state;
+    rig_open(&rig, &app, "--header-timeout 1s --output-bytes 4K");
+    return 0;
+}
+
+/* While output waits for a client that reads slowly nothing is read from it: a head that has begun has its time afterwards. */
+static void test_header_timeout_behind_output(void **state) {
+    (void)state;
+    struct rig_client *client = rig_connect(&rig);
+    client->slow = true;
+    rig_send(&rig, client, GET("/late-large") "GET /ok HT");
+    rig_run(&rig, 2500);
+    ring_receive_mode(rig.clients_ring, client->id, RING_FREE);
+    rig_run(&rig, 800);
+    rig_send(&rig, client, "TP/1.1\r\nHost: a\r\n\r\n");
+    rig_run(&rig, 100);
+    assert_int_equal(count_of(client->text, "200 OK"), 2);
+    assert_int_equal(count_of(client->text, "408"), 0);
+}
+
 /* RFC 9112 §9.6: a refused request that waited for its turn, whose client is sending still, gets its answer, too. */
 static void test_linger_behind_output(void **state) {
     (void)state;
@@ -581,6 +609,7 @@ int main(void) {
         TEST(test_each_head_has_its_time, open_short_timeouts),
         TEST(test_header_timeout_is_of_one_head, open_short_timeouts),
         TEST(test_linger_behind_output, open_small_output),
+        TEST(test_header_timeout_behind_output, open_short_output),
         TEST(test_shed, open_few_slots),
         TEST(test_process_is_full, open_plain),
         TEST(test_404_and_405_keep_the_connection, open_plain),

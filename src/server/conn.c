@@ -107,6 +107,10 @@ static uint64_t idle_ns(const struct conn_state *conn) {
     return conn->worker->life == WORKER_SERVING ? config_of(conn)->idle_timeout_ns : idle_draining_ns(conn);
 }
 
+static bool output_high(const struct conn_state *conn) {
+    return stream_pending(&conn->stream) > config_of(conn)->output_bytes;
+}
+
 static void set_read_deadline(struct conn_state *conn) {
     const struct config *config = config_of(conn);
     uint64_t now_ns = conn->worker->now_ns;
@@ -114,7 +118,10 @@ static void set_read_deadline(struct conn_state *conn) {
     switch (phase) {
     case HTTP_PHASE_IDLE: conn->read_deadline_ns = now_ns + idle_ns(conn); break;
     case HTTP_PHASE_HEAD: /* of one head, however many pieces it comes in */
-        if (conn->waiting != HTTP_PHASE_HEAD) {
+        if (output_high(conn)) { /* nothing is read: that is not held against it */
+            phase = HTTP_PHASE_BUSY;
+            conn->read_deadline_ns = 0;
+        } else if (conn->waiting != HTTP_PHASE_HEAD) {
             conn->read_deadline_ns = now_ns + config->header_timeout_ns;
         }
         break;
@@ -202,10 +209,6 @@ void conn_timer(struct conn_state *conn) {
 }
 
 /* ----------------------------------------------------------------------------------------------------- input ---- */
-
-static bool output_high(const struct conn_state *conn) {
-    return stream_pending(&conn->stream) > config_of(conn)->output_bytes;
-}
 
 /* Reads no faster than the connection can answer. */
 static void pace(struct conn_state *conn) {
