@@ -330,6 +330,13 @@ static void drain(struct whole *w) {
     server_drain(&w->server, 1);
 }
 
+void whole_happen(struct whole *w) {
+    toggle(w);
+    if (w->drain_ns == 0 && w->drain_at_ns != 0 && whole_now(w) >= w->drain_at_ns) {
+        drain(w);
+    }
+}
+
 static void finish_worker(struct whole *w) {
     uint64_t took = whole_now(w) - w->drain_ns, most = w->config.drain_timeout_ns + DRAIN_SLACK_NS + whole_slack(w);
     whole_trace(w, "the worker is done%s", w->worker->drain_over ? ": the drain's time is up" : "");
@@ -369,11 +376,7 @@ static void say_who_waits(struct whole *w) {
 }
 
 static void turn(struct whole *w, uint64_t until_ns) {
-    toggle(w);
     whole_turn_clients(w);
-    if (w->drain_ns == 0 && w->drain_at_ns != 0 && whole_now(w) >= w->drain_at_ns) {
-        drain(w);
-    }
     if (w->worker_open) {
         turn_worker(w);
     }

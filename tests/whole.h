@@ -253,6 +253,11 @@ void whole_turn_clients(struct whole *w);
 uint64_t whole_deadline(const struct whole *w); /* of what they, or the test, will do by themselves; RING_NO_DEADLINE */
 bool whole_clients_gone(const struct whole *w);
 
+/* ---- test_whole.c ---- */
+
+/* What is due happens: a descriptor changes, the server drains. */
+void whole_happen(struct whole *w);
+
 /* ---- whole_oracle.c ---- */
 
 /* More bytes have come: judges every answer that is whole. */

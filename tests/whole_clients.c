@@ -343,6 +343,7 @@ static void one_turn(struct whole *w, uint64_t deadline_ns) {
     for (struct ring_event event; ring_next(w->ring, &event);) {
         take_event(w, &event);
     }
+    whole_happen(w);
     for (uint32_t i = 0; i < w->client_count; i++) {
         start(&w->clients[i]);
         act(&w->clients[i]);
@@ -361,7 +362,7 @@ void whole_turn_clients(struct whole *w) {
         told_ns = whole_deadline(w);
         ring_wake(w->ring);
         one_turn(w, told_ns);
-    } while (whole_deadline(w) != told_ns);
+    } while (whole_deadline(w) != told_ns); /* one that has passed has changed */
 }
 
 bool whole_clients_gone(const struct whole *w) {

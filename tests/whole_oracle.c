@@ -377,8 +377,9 @@ static struct whole_request wanted(struct whole_client *c, struct answer *answer
         want.old = false;
         return want;
     }
+    bool late = want.decided && timed_out(c, &want); /* what was refused at its head needs no 408 */
+    *may_close = late;
     if (c->sent < want.end && !want.early) {
-        bool late = want.decided && timed_out(c, &want);
         if (!late) {
             complain(c, "answered before it was sent");
         }
@@ -590,10 +591,14 @@ void whole_judge(struct whole_client *c) {
 
 /* ------------------------------------------------------------------------------------------------------------ ends ---- */
 
-/* RFC 9112 §9.6: who says that a request is its last and sends more has itself to blame when the answer is lost to a reset. */
+/* RFC 9112 §9.6: who says that a request is its last and sends more has itself to blame when answers are lost to a reset. */
 static bool careless(const struct whole_client *c) {
-    const struct whole_request *last = c->next < c->count ? &c->requests[c->next] : NULL;
-    return last != NULL && last->asked_close && c->sent > last->end;
+    for (uint32_t i = c->next; i < c->count && c->requests[i].end < c->sent; i++) {
+        if (c->requests[i].asked_close) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The client, the world or the clock broke it: then anything may be missing. */
