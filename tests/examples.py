@@ -142,8 +142,10 @@ def case_watch(program, flags):
 
 def case_watch_cannot_start(program, flags):
     """worker_start says no: the process ends with its code, and nobody could connect."""
+    # liburing maps by itself: ThreadSanitizer takes a ring at the address of one that was just closed for the same memory.
+    workers = "2" if "epoll" in flags else "1"
     try:
-        arena.Arena(program, "--workers", "2", "--watches", "1", *flags)
+        arena.Arena(program, "--workers", workers, "--watches", "1", *flags)
     except RuntimeError as error:
         expect("cannot watch a timer" in str(error) and "worker_start of worker" in str(error), error)
         expect("listening on" not in str(error) and "has its bell" not in str(error), error)
