@@ -218,6 +218,33 @@ static void test_turn_while_reading(void **state) {
     assert_int_equal(http_conn_next(&rig.conn, &input, &x, &piece), HTTP_MORE);
 }
 
+/* An answer that was begun while the body came: who refuses a piece has ended it, a timeout has not. RFC 9112 §8 */
+static void test_refused_while_reading(void **state) {
+    (void)state;
+    static const char *const answers[] = { "200:one closed", "408 closed", "200:one closed", "408 closed", "200:one closed",
+                                           "200:one closed" };
+    for (int i = 0; i < 6; i++) {
+        rig_reset(&rig);
+        struct http_exchange *x;
+        struct span piece, input = SPAN("POST /count HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nab");
+        assert_int_equal(http_conn_next(&rig.conn, &input, &x, &piece), HTTP_STREAM);
+        assert_int_equal(http_conn_next(&rig.conn, &input, &x, &piece), HTTP_PIECE);
+        if (i < 2) {
+            http_response_stream(x, 200, SPAN("text/plain"));
+            put(x, "one");
+        } else if (i < 4) {
+            http_response_begin(x, 200, SPAN("text/plain"));
+            put(x, "one");
+        } else {
+            http_response_whole(x, 200, SPAN("text/plain"), SPAN("one"));
+        }
+        http_conn_refuse(&rig.conn, i % 2 == 0 ? 422 : 408);
+        assert_string_equal(rig_summary(&rig), answers[i]);
+        assert_null(rig.fault);
+        rig_release(&rig);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------------------ cuts ---- */
 
 /* Nothing has left: a failure is a clean answer. */
@@ -494,6 +521,7 @@ int main(void) {
         WITH_RIG(test_finished_before_its_turn),
         WITH_RIG(test_while_reading),
         WITH_RIG(test_turn_while_reading),
+        WITH_RIG(test_refused_while_reading),
         WITH_RIG(test_fail_before_it_left),
         WITH_RIG(test_fail_after_it_left),
         WITH_RIG(test_abrupt),

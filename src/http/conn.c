@@ -351,10 +351,17 @@ static void refuse_head(struct http_conn *conn, int status) {
     exchange_refuse(x, status);
 }
 
+/* A timeout finds a response that was begun and will not be ended: as nothing of it has left while its body came, it is given
+ * up. Whoever refuses a piece has ended it. */
+static bool is_answered(const struct http_exchange *x, int status) {
+    bool open = x->length_at != NULL || x->streamed;
+    return x->status != 0 && !(status == 408 && open);
+}
+
 void http_conn_refuse(struct http_conn *conn, int status) {
     enum http_phase phase = http_conn_phase(conn);
     if (phase == HTTP_PHASE_BODY) {
-        exchange_refuse(conn->reading, conn->reading->status == 0 ? status : 0);
+        exchange_refuse(conn->reading, is_answered(conn->reading, status) ? 0 : status);
     } else if (phase == HTTP_PHASE_HEAD) {
         refuse_head(conn, status);
     }

@@ -156,10 +156,10 @@ static void advance(struct http_conn *conn) {
         if (x->own.head != NULL) {
             exchange_move_out(x);
         }
-        bool close = x->close_after;
-        conn->abrupt |= close && x->request.keep_alive;
+        bool close = x->close_after, wanted = x->request.keep_alive;
         exchange_give(x);
         if (close) {
+            conn->abrupt |= wanted;
             conn->closing = true;
             exchanges_drop(conn);
             return;

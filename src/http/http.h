@@ -287,8 +287,8 @@ void http_conn_release(struct http_conn *conn);
  * block. RFC 9110 §15.6.4 */
 [[gnu::warn_unused_result]] bool http_answer_busy(const struct http_shared *shared, struct chain *out);
 
-/* Answers a refused piece (see rm_piece_fn) or a caller's timeout: `status` if nothing was written yet, then the end of the
- * connection. */
+/* Answers a refused piece (see rm_piece_fn) or a caller's timeout (408): `status` if nothing was written yet, or, at a timeout,
+ * nothing whole; then the end of the connection. */
 void http_conn_refuse(struct http_conn *conn, int status);
 
 /* ------------------------------------------------------------------------------------------------------- exchanges ---- */

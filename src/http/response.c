@@ -102,14 +102,13 @@ enum persistence {
 };
 
 /* RFC 9112 §9.3, §9.6: the last response says that it is the last. While draining that is the one behind which nothing
- * waits yet. */
-[[gnu::always_inline]] static inline enum persistence decide_close(struct http_exchange *x) {
+ * waits yet. `endless`: only the end of the connection ends its body (§6.3). */
+[[gnu::always_inline]] static inline enum persistence decide_close(struct http_exchange *x, bool endless) {
     struct http_conn *conn = x->conn;
     if (conn == NULL) {
         return GOES_ON;
     }
     bool last = conn->closing || (x->shared->draining && !conn->more_input);
-    bool endless = x->streamed && !x->chunked && !bodiless(x->status); /* RFC 9112 §6.3: it ends with the connection */
     if (!x->request.keep_alive || endless || (last && x->next == NULL)) {
         x->close_after = true;
         conn->closing = true;
@@ -335,7 +334,8 @@ enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
     if (x->silent) {
         body = span_of(NULL, 0);
     }
-    enum persistence persistence = decide_close(x);
+    enum persistence persistence =
+        decide_close(x, head->framing == LENGTH_NONE && !x->chunked && !bodiless(head->status));
     struct http_template *template = template_at(x->shared, head);
     bool plain = head->framing != LENGTH_NONE && x->extra_fields.len == 0 && x->request.version_minor > 0;
     bool usual = persistence == GOES_ON && plain
