@@ -151,8 +151,8 @@ def case_watch_cannot_start(program, flags):
         expect("listening on" not in str(error) and "has its bell" not in str(error), error)
     else:
         raise AssertionError("it must not start")
-    code = subprocess.run([program, "--watches", "1", "--listen", "127.0.0.1:0", *flags], timeout=20, check=False,
-                          stderr=subprocess.DEVNULL).returncode
+    command = [program, "--workers", workers, "--watches", "1", "--listen", "127.0.0.1:0", *flags]
+    code = subprocess.run(command, timeout=20, check=False, stderr=subprocess.DEVNULL).returncode
     expect(code == 70, code)
 
 
