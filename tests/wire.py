@@ -12,6 +12,8 @@ A script is one connection. A line begins with
     %end       end our half of the stream
     %eof       the server must have ended its half here, and no reset
     %quiet MS  nothing may come for so long
+    %stall MS  reads nothing for so long (and asks for a small receive buffer from the start)
+    %reset     the connection must have been reset, whatever came before that
 
 Expected bytes are compared when the next thing is to be sent, at %-lines, and at the end of the script. The value of every
 Date field is replaced by *.
@@ -68,9 +70,9 @@ def parse(text):
             steps.append(("send" if line[0] == ">" else "expect", line_bytes(line[1:])))
         elif line.startswith("~"):
             steps.append(("pause", int(line[1:])))
-        elif line.startswith("%quiet"):
-            steps.append(("quiet", int(line.split()[1])))
-        elif line in ("%end", "%eof"):
+        elif line.startswith(("%quiet", "%stall")):
+            steps.append((line[1:6], int(line.split()[1])))
+        elif line in ("%end", "%eof", "%reset"):
             steps.append((line[1:], None))
         else:
             raise ValueError(f"line {number}: {line}")
@@ -119,6 +121,15 @@ class Session:
             raise AssertionError(f"byte {at} differs:\n  got      {got[max(0, at - 200):at + 200]!r}\n"
                                  f"  expected {self.expected[max(0, at - 200):at + 200]!r}")
 
+    def expect_reset(self):
+        try:
+            while more := self.receive(WAIT_SECONDS):
+                self.got += more
+        except ConnectionResetError:
+            self.expected = normal(self.got)
+            return
+        raise AssertionError("no reset but " + ("silence" if more is None else "the end of the stream"))
+
     def step(self, verb, argument):
         if verb == "send":
             if self.expected and len(normal(self.got)) < len(self.expected):
@@ -126,9 +137,11 @@ class Session:
             self.out += argument
         elif verb == "expect":
             self.expected += argument
-        elif verb == "pause":
+        elif verb in ("pause", "stall"):
             self.flush()
             time.sleep(argument / 1000)
+        elif verb == "reset":
+            self.expect_reset()
         elif verb == "end":
             self.flush()
             self.sock.shutdown(socket.SHUT_WR)
@@ -145,7 +158,11 @@ class Session:
 
 
 def play(port, steps):
-    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as sock:
+    with socket.socket() as sock:
+        if any(verb == "stall" for verb, _ in steps):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(WAIT_SECONDS)
+        sock.connect(("127.0.0.1", port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         session = Session(sock)
         for verb, argument in steps:
