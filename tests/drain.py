@@ -39,7 +39,7 @@ class Outcome:
             problems.append("a request was lost")
         if self.repeat > repeated_share * self.sent:
             problems.append("many requests must be repeated")
-        if self.new_reset > 5:
+        if self.new_reset > TRIES_AFTER / 10:
             problems.append("new connections are reset")
         if self.exit_code != 0:
             problems.append(f"exit code {self.exit_code}")

@@ -107,6 +107,13 @@ void doctor_try_limits(const struct config *config, struct doctor_facts *facts);
 void doctor_try_rings(const struct config *config, struct doctor_facts *facts);   /* io_uring's features and memory */
 void doctor_try_serving(const struct config *config, enum ring_choice io, struct doctor_serving *out);
 
+/* CPUs that the cgroups grant: `cgroups` is /proc/self/cgroup as text, `root` where they are mounted (/sys/fs/cgroup). The
+ * least of all limits from our own up to the root, of both versions; 0: none. */
+double doctor_quota(const char *root, const char *cgroups);
+
+/* The first bytes of a file as text with a NUL; false when it can't be read, the text is empty then. */
+bool doctor_read_text(const char *path, char *out, size_t room);
+
 /* ------------------------------------------------------------------------------------------------------- verdicts ---- */
 
 enum doctor_result { DOCTOR_PASS, DOCTOR_WARN, DOCTOR_FAIL };

@@ -2,7 +2,6 @@
 #include "server/doctor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <linux/perf_event.h>
 #include <sched.h>
@@ -16,23 +15,11 @@
 
 /* ---------------------------------------------------------------------------------------------------------- files ---- */
 
-/* The first bytes of a file as text; false when it can't be read. */
-static bool read_text(const char *path, char *out, size_t room) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
-    }
-    ssize_t n = read(fd, out, room - 1);
-    close(fd);
-    out[n > 0 ? n : 0] = '\0';
-    return n >= 0;
-}
-
 static void read_setting(const char *path, struct doctor_setting *out) {
     char text[64];
     char *end;
     *out = (struct doctor_setting){ 0 };
-    if (read_text(path, text, sizeof text)) {
+    if (doctor_read_text(path, text, sizeof text)) {
         out->value = strtoll(text, &end, 10);
         out->known = end != text;
     }
@@ -41,7 +28,7 @@ static void read_setting(const char *path, struct doctor_setting *out) {
 /* The number behind "NAME:" in /proc/self/status. */
 static bool status_number(const char *name, int base, uint64_t *out) {
     char text[8192];
-    if (!read_text("/proc/self/status", text, sizeof text)) {
+    if (!doctor_read_text("/proc/self/status", text, sizeof text)) {
         return false;
     }
     const char *at = strstr(text, name);
@@ -74,7 +61,7 @@ static void try_container(struct doctor_facts *facts) {
         name = "docker";
     } else if (access("/run/.containerenv", F_OK) == 0) {
         name = "podman";
-    } else if (name == NULL && read_text("/proc/self/cgroup", text, sizeof text)) {
+    } else if (name == NULL && doctor_read_text("/proc/self/cgroup", text, sizeof text)) {
         for (size_t i = 0; i < sizeof in_cgroup / sizeof in_cgroup[0] && name == NULL; i++) {
             name = strstr(text, in_cgroup[i]) != NULL ? in_cgroup[i] : NULL;
         }
@@ -110,7 +97,7 @@ static void try_guards(struct doctor_facts *facts) {
 static void try_ports(struct doctor_facts *facts) {
     char text[64];
     facts->port_first = facts->port_last = (struct doctor_setting){ 0 };
-    if (read_text("/proc/sys/net/ipv4/ip_local_port_range", text, sizeof text) &&
+    if (doctor_read_text("/proc/sys/net/ipv4/ip_local_port_range", text, sizeof text) &&
         sscanf(text, "%ld %ld", &facts->port_first.value, &facts->port_last.value) == 2) {
         facts->port_first.known = facts->port_last.known = true;
     }
@@ -120,7 +107,7 @@ static void try_ports(struct doctor_facts *facts) {
 static void try_huge_pages(struct doctor_facts *facts) {
     char text[DOCTOR_NAME_BYTES];
     facts->huge_pages[0] = '\0';
-    if (!read_text("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text)) {
+    if (!doctor_read_text("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text)) {
         return;
     }
     char *chosen = strchr(text, '[');
@@ -130,44 +117,10 @@ static void try_huge_pages(struct doctor_facts *facts) {
     }
 }
 
-/* The CPUs that one cgroup grants: cpu.max is "200000 100000" or "max 100000". 0: no limit. cgroup-v2, "CPU". */
-static double quota_of(const char *folder) {
-    char path[768], text[64];
-    double quota, period;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", folder);
-    if (read_text(path, text, sizeof text)) {
-        return sscanf(text, "%lf %lf", &quota, &period) == 2 && period > 0 ? quota / period : 0;
-    }
-    struct doctor_setting old_quota, old_period; /* of version 1 */
-    snprintf(path, sizeof path, "/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", folder);
-    read_setting(path, &old_quota);
-    snprintf(path, sizeof path, "/sys/fs/cgroup/cpu%s/cpu.cfs_period_us", folder);
-    read_setting(path, &old_period);
-    bool limited = old_quota.known && old_quota.value > 0 && old_period.known && old_period.value > 0;
-    return limited ? (double)old_quota.value / (double)old_period.value : 0;
-}
-
-/* The tightest limit from our own cgroup up to the root. */
 static double try_quota(void) {
-    char text[1024], folder[512] = "";
-    if (read_text("/proc/self/cgroup", text, sizeof text)) {
-        const char *own = strstr(text, "0::/");
-        const char *old = strstr(text, "cpu,cpuacct:/");
-        own = own != NULL ? own + 3 : old != NULL ? strchr(old, '/') : "";
-        snprintf(folder, sizeof folder, "%.*s", (int)strcspn(own, "\n"), own);
-    }
-    double tightest = 0;
-    for (;;) {
-        double quota = quota_of(folder);
-        if (quota > 0 && (tightest == 0 || quota < tightest)) {
-            tightest = quota;
-        }
-        char *slash = strrchr(folder, '/');
-        if (slash == NULL) {
-            return tightest;
-        }
-        *slash = '\0';
-    }
+    char text[4096];
+    return doctor_read_text("/proc/self/cgroup", text, sizeof text) ? doctor_quota("/sys/fs/cgroup", text)
+                                                                    : doctor_quota("/sys/fs/cgroup", "0::/\n");
 }
 
 static void try_settings(struct doctor_facts *facts) {
@@ -222,7 +175,7 @@ static void try_clock(struct doctor_facts *facts) {
     facts->clock_ns = price_of(read_clock);
     facts->call_ns = price_of(call_kernel);
     char text[DOCTOR_NAME_BYTES] = "";
-    (void)read_text("/sys/devices/system/clocksource/clocksource0/current_clocksource", text, sizeof text);
+    (void)doctor_read_text("/sys/devices/system/clocksource/clocksource0/current_clocksource", text, sizeof text);
     snprintf(facts->clock_source, sizeof facts->clock_source, "%.*s", (int)strcspn(text, "\n"), text);
 }
 
