@@ -13,9 +13,10 @@
 #include "server/log.h"
 
 enum {
-    LOOK_MS = 20,         /* between two looks at the workers' lines */
-    QUIET_LOOKS = 50,     /* without a line, before it sleeps until it is nudged */
+    LOOK_MS = 20,         /* between two looks at the workers' lines, at most */
+    QUIET_MS = 1000,      /* without a line, before it sleeps until it is nudged */
     RETRY_MS = 1000,      /* after an error */
+    BUSY_BYTES = 128 * 1024, /* of one worker's lines at a look: look sooner */
     PIPE_BYTES = 4096,    /* what a pipe or socket that is ready takes without blocking: PIPE_BUF */
     FAREWELL_MS = 1000,   /* for a pipe that is full at the end */
 };
@@ -116,10 +117,11 @@ static enum outcome write_ring(struct logger *logger, struct lines *ring) {
 }
 
 /* A ring whose line is half written comes first, the next time. */
-static enum outcome write_all(struct logger *logger, bool *some) {
+static enum outcome write_all(struct logger *logger, size_t *most) {
     for (uint32_t i = 0; i < logger->count; i++) {
         struct lines *ring = logger->rings[logger->at];
-        *some |= lines_peek(ring).len > 0;
+        size_t bytes = lines_peek(ring).len;
+        *most = bytes > *most ? bytes : *most;
         enum outcome outcome = write_ring(logger, ring);
         if (outcome != WRITTEN) {
             return outcome;
@@ -161,32 +163,43 @@ static void sleep_long(struct logger *logger) {
 }
 
 static void farewell(struct logger *logger) {
-    bool some;
-    enum outcome outcome = write_all(logger, &some);
+    size_t most = 0;
+    enum outcome outcome = write_all(logger, &most);
     for (int ms = 0; outcome == STUCK && ms < FAREWELL_MS; ms += LOOK_MS) {
         nap(logger, LOOK_MS);
-        outcome = write_all(logger, &some);
+        outcome = write_all(logger, &most);
     }
     if (outcome != WRITTEN) {
         log_line(LOG_ERROR, "access log: %s did not take the last lines", logger->path);
     }
 }
 
+/* The fuller the rings were, the sooner it looks again: they must not run over. */
+static int next_look_ms(int ms, size_t most) {
+    if (most > BUSY_BYTES) {
+        return ms > 1 ? ms / 2 : 1;
+    }
+    return most < BUSY_BYTES / 4 && ms < LOOK_MS ? ms + 1 : ms;
+}
+
 static void *run(void *arg) {
     struct logger *logger = arg;
-    for (unsigned quiet = 0; !flag(&logger->stop);) {
+    int look_ms = 1;
+    for (int quiet_ms = 0; !flag(&logger->stop);) {
         if (flag(&logger->reopen)) {
             switch_file(logger);
             __atomic_store_n(&logger->reopen, false, __ATOMIC_RELEASE);
         }
-        bool some = false;
-        enum outcome outcome = write_all(logger, &some);
-        quiet = some ? 0 : quiet + 1;
-        if (quiet > QUIET_LOOKS) {
+        size_t most = 0;
+        enum outcome outcome = write_all(logger, &most);
+        quiet_ms = most > 0 ? 0 : quiet_ms + look_ms;
+        look_ms = next_look_ms(look_ms, most);
+        if (quiet_ms > QUIET_MS) {
             sleep_long(logger);
-            quiet = 0;
+            quiet_ms = 0;
+            look_ms = 1;
         } else {
-            nap(logger, outcome == FAILED ? RETRY_MS : LOOK_MS);
+            nap(logger, outcome == FAILED ? RETRY_MS : outcome == STUCK ? LOOK_MS : look_ms);
         }
     }
     farewell(logger);

@@ -33,8 +33,7 @@ void observe_init(struct observer *observer, const struct config *config, void *
 
 /* --------------------------------------------------------------------------------------------------- figures ---- */
 
-/* What took longer than its turn. */
-[[gnu::noinline]] static void add_time(struct observe_row *row, uint64_t ns) {
+static void add_time(struct observe_row *row, uint64_t ns) {
     unsigned i = 0;
     while (i < OBSERVE_BUCKETS - 1 && ns > observe_bounds_ns[i]) {
         i++;
@@ -43,16 +42,8 @@ void observe_init(struct observer *observer, const struct config *config, void *
     counter_add(&row->sum_ns, ns);
 }
 
-static inline void count(struct worker *worker, const struct http_exchange *x) {
-    struct observe_row *row = &worker->observer.rows[observe_row(x)];
-    uint64_t ns = worker->now_ns - x->began_ns;
-    if (ns == 0) {
-        counter_add(&row->buckets[0], 1);
-    } else {
-        add_time(row, ns);
-    }
-    rm_assert((unsigned)x->status - OBSERVE_STATUS_MIN < OBSERVE_STATUSES);
-    counter_add(&worker->observer.statuses[x->status - OBSERVE_STATUS_MIN], 1);
+static inline void add_status(struct worker *worker, int status) {
+    counter_add(&worker->observer.statuses[status - OBSERVE_STATUS_MIN], 1);
 }
 
 /* ---------------------------------------------------------------------------------------------------- client ---- */
@@ -182,10 +173,12 @@ static void describe_request(const struct worker *worker, const struct http_requ
 
 /* ----------------------------------------------------------------------------------------------------- hooks ---- */
 
-void observe_done(struct http_exchange *x) {
-    struct worker *worker = worker_of(x->shared);
+[[gnu::noinline]] static void observe_any(struct worker *worker, const struct http_exchange *x) {
     if (x->conn != NULL) {
-        count(worker, x);
+        rm_assert(x->status >= OBSERVE_STATUS_MIN);
+        rm_assert(x->status < OBSERVE_STATUS_MIN + OBSERVE_STATUSES);
+        add_time(&worker->observer.rows[observe_row(x)], worker->now_ns - x->began_ns);
+        add_status(worker, x->status);
     } else {
         counter_add(&worker->figures.abandoned, 1);
     }
@@ -196,6 +189,20 @@ void observe_done(struct http_exchange *x) {
     if (worker->observer.lines != NULL) {
         write_line(worker, x);
     }
+}
+
+/* The case of nearly every request goes without a call: answered in its turn, without a body, and no log. http has seen to it
+ * that a status that was sent has three digits. */
+void observe_done(struct http_exchange *x) {
+    struct worker *worker = worker_of(x->shared);
+    bool at_once = ((worker->now_ns - x->began_ns) | x->body_received) == 0;
+    if (!at_once || x->conn == NULL || x->route == NULL || x->silent || worker->observer.lines != NULL) {
+        observe_any(worker, x);
+        return;
+    }
+    counter_add(&worker->observer.rows[2 * x->route->index].buckets[0], 1);
+    add_status(worker, x->status);
+    counter_add(&worker->figures.body_bytes_out, x->body_written);
 }
 
 void observe_turn(struct worker *worker) {
