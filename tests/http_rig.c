@@ -25,6 +25,7 @@ static const struct http_route routes[RIG_ROUTES_COUNT] = {
     ROUTE("GET", "/fail", HTTP_BODY_NONE, RIG_FAIL),
     ROUTE("GET", "/nothing", HTTP_BODY_NONE, RIG_NOTHING),
     ROUTE("POST", "/answer", HTTP_BODY_STREAMED, RIG_ANSWER),
+    ROUTE("POST", "/mirror", HTTP_BODY_STREAMED, RIG_MIRROR),
     ROUTE("GET", "/host", HTTP_BODY_NONE, RIG_HOST),
     ROUTE("GET", "/stream/{n}", HTTP_BODY_NONE, RIG_STREAM),
     ROUTE("GET", "/cut/{n}", HTTP_BODY_NONE, RIG_CUT),
@@ -248,6 +249,7 @@ static void run(struct rig *rig, struct http_exchange *x) {
     case RIG_STREAM:
     case RIG_CUT: begin_stream(rig, x); return;
     case RIG_HOST: answer_host(x); break;
+    case RIG_MIRROR:
     case RIG_ANSWER: break;
     case RIG_ANSWER_EARLY:
     case RIG_REFUSE:
@@ -296,7 +298,10 @@ static void piece_came(struct rig *rig, struct http_exchange *x, struct span pie
     for (size_t i = 0; i < piece.len; i++) {
         mine(x)->sum += (uint8_t)piece.data[i];
     }
-    if (x->route->index == RIG_REFUSE) {
+    if (x->route->index == RIG_MIRROR) {
+        http_response_write(x, piece);
+        http_response_flush(x);
+    } else if (x->route->index == RIG_REFUSE) {
         http_conn_refuse(&rig->conn, 400);
     } else if (x->route->index == RIG_ANSWER && x->status == 0) {
         answer(x, "early");
@@ -321,6 +326,9 @@ void rig_go_on(struct rig *rig, struct span input) {
         case HTTP_STREAM:
             streaming = x;
             mine(x)->sum = 0;
+            if (x->route->index == RIG_MIRROR) {
+                http_response_stream(x, 200, SPAN(STREAMED_TYPE));
+            }
             break;
         case HTTP_PIECE: piece_came(rig, x, piece); break;
         case HTTP_FULL: rig->full = true; return;

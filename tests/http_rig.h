@@ -24,6 +24,7 @@ enum rig_route {
     RIG_FAIL,        /* GET /fail: fails with 500 in the middle */
     RIG_NOTHING,     /* GET /nothing: finishes without a response */
     RIG_ANSWER,      /* POST /answer, streamed: answers at the first piece and reads the rest */
+    RIG_MIRROR,      /* POST /mirror, streamed: writes each piece to a streamed response */
     RIG_HOST,        /* GET /host: the value of Host */
     RIG_STREAM,      /* GET /stream/{n}: n bytes, streamed: written, lent and flushed, parks twice */
     RIG_CUT,         /* GET /cut/{n}: the same, cut at its end */

@@ -345,6 +345,13 @@ static const struct http_row connection_rows[] = {
              "200:parked 1 200:early closed"),
     HTTP_ROW("9112 §9.3: an answer before the body's end, all read", "POST /answer HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhello" OK,
              "200:early 200:ok"),
+    HTTP_ROW("9112 §9.3: a response that is streamed while the body comes",
+             "POST /mirror HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhello" OK, "200:hello 200:ok"),
+    HTTP_ROW("9112 §9.3: behind others, in chunks", GET("/park/1")
+             "POST /mirror HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n" LAST OK,
+             "200:parked 1 200:hello 200:ok"),
+    HTTP_ROW("9112 §9.6: streamed, then the framing breaks", "POST /mirror HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
+             "5\r\nhello\r\nx" OK, BAD),
     HTTP_ROW("9112 §9.6: answered, then the framing breaks", "POST /answer HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
              "5\r\nhello\r\nx" OK, BAD),
     /* pipelining: 9112 §9.3.2 */
