@@ -119,7 +119,7 @@ struct whole_client {
     struct iovec segment;
     size_t segment_len;
     uint64_t send_at_ns, resume_at_ns, leave_at_ns, connected_ns;
-    uint64_t paused_ns;       /* in all */
+    uint64_t paused_ns, pause_max_ns; /* in all, the longest */
 
     /* what it received */
     char *in;

@@ -244,6 +244,7 @@ static void maybe_pause(struct whole_client *c) {
     c->paused = true;
     c->resume_at_ns = whole_now(c->w) + ns;
     c->paused_ns += ns;
+    c->pause_max_ns = ns > c->pause_max_ns ? ns : c->pause_max_ns;
     ring_receive_mode(c->w->ring, c->id, RING_METERED);
     whole_trace(c->w, "client %u: reads nothing for %.3f ms", c->index, (double)ns / 1e6);
 }

@@ -170,9 +170,15 @@ static bool timed_out(const struct whole_client *c, const struct whole_request *
     return r->head_ns != 0 && gap + slack >= config->body_timeout_ns;
 }
 
-/* The client took so little that its connection may have been reset: the timeout is for all of a send. */
+/* The client took nothing for so long that its connection may have been reset. Taking a little now and then is fine. */
 static bool too_slow(const struct whole_client *c) {
-    return c->paused_ns + whole_slack(c->w) >= c->w->config.write_timeout_ns;
+    return c->pause_max_ns + whole_slack(c->w) >= c->w->config.write_timeout_ns;
+}
+
+/* It took so long for the last answers that the server did not wait any more for it to stop sending: RFC 9112 §9.6 */
+static bool lingered_out(const struct whole_client *c) {
+    uint64_t ms = c->w->drain_ns != 0 ? CONN_LINGER_DRAINING_MS : CONN_LINGER_MS;
+    return c->paused_ns + whole_slack(c->w) >= ms * NS_PER_MS;
 }
 
 static bool drain_over(const struct whole *w) {
@@ -426,7 +432,7 @@ static void judge_answer(struct whole_client *c, struct answer *answer) {
         complain(c, "a wrong reason");
     }
     bool unasked = want.first_ns == 0 || answer->status == 503; /* one that came with the connection, perhaps */
-    judge_date(c, answer, unasked ? c->connected_ns : want.first_ns);
+    judge_date(c, answer, unasked ? c->start_ns : want.first_ns);
     judge_type(c, answer, want.type);
     judge_own_fields(c, answer, &want);
     judge_connection(c, answer, &want, may_close);
@@ -604,7 +610,7 @@ static bool careless(const struct whole_client *c) {
 /* The client, the world or the clock broke it: then anything may be missing. */
 static bool broken(const struct whole_client *c) {
     const struct whole *w = c->w;
-    return sim_faults(w->world)->resets > 0 || drain_over(w) || too_slow(c) || careless(c);
+    return sim_faults(w->world)->resets > 0 || drain_over(w) || too_slow(c) || lingered_out(c) || careless(c);
 }
 
 /* A keep-alive connection that was idle for long enough; a request may have crossed its end. RFC 9112 §9.5 */
