@@ -1,6 +1,6 @@
 /* The access log's thread, rm-log: writes what the workers have published, and is the only one that may be kept waiting by
- * the file. While there is traffic it looks every 20 ms, or sooner when there is much; after a second without a line it sleeps until a worker nudges it,
- * which is the only system call that a worker ever makes for the log.
+ * the file. While there is traffic it looks every 20 ms, or sooner when there is much; after a second without a line it sleeps
+ * until a worker nudges it, which is the only system call that a worker ever makes for the log.
  *
  *     logger_open; logger_start (when the workers are open); ... logger_reopen ...; logger_stop (when they have ended)
  *
