@@ -6,22 +6,9 @@
 #include "server/worker.h"
 
 void exchange_begin(struct rm_exchange *x) {
-    x->next = NULL;
-    x->end = NULL;
-    x->state = NULL;
-    x->client = NULL;
     json_begin(&x->json, &x->http);
-    x->waiting = NULL;
-    x->waits = 0;
-    x->ready = 0;
-    x->ended = 0;
-    x->told = 0;
-    x->cut = false;
-    x->flushing = false;
-    x->due = false;
-    x->streaming = false;
-    x->shed = false;
-    x->running = false;
+    size_t start = offsetof(struct rm_exchange, next);
+    memset((char *)x + start, 0, offsetof(struct rm_exchange, parked) - start);
 }
 
 static const struct rm_route *route_of(const struct rm_exchange *x) {

@@ -21,23 +21,24 @@ struct worker;
  * reasons that there are. */
 struct rm_exchange {
     struct http_exchange http; /* first: http's pool holds these */
-    rm_handler_fn *next;       /* set by rm_then, cleared when it runs */
-    rm_handler_fn *end;        /* set by rm_on_end */
-    void *state;               /* the application's */
-    const struct observe_client *client; /* who asked, kept by observe_park; in the workspace */
     struct json_writer json;   /* on the response, from rm_begin on */
-    struct wait *waiting;      /* what was started and has not completed, but a flush */
-    struct link parked;        /* on worker->parked or worker->due while it waits; else nowhere, and not to be read */
-    uint32_t waits;            /* what was started and has not completed */
-    uint8_t ready;             /* of the last descriptor: enum RM_READABLE ... */
-    uint8_t ended;             /* reasons to end that can't be seen any more: the connection is lost */
-    uint8_t told;              /* reasons for which `end` has run, or is about to */
-    bool cut;                  /* `end` goes on instead of `next`: set by exchange_notice, cleared when it runs */
-    bool flushing;             /* one of `waits` is a flush */
-    bool due;                  /* on worker->due, or about to be run from there */
-    bool streaming;            /* rm_stream was called */
-    bool shed;                 /* a wait could not be started, or a mistake was made: the answer is 503 or 500 already */
-    bool running;              /* a handler is running: it may start waits, a piece function may not */
+    /* from here to `parked` all is zero at first */
+    rm_handler_fn *next;  /* set by rm_then, cleared when it runs */
+    rm_handler_fn *end;   /* set by rm_on_end */
+    void *state;          /* the application's */
+    const struct observe_client *client; /* who asked, kept by observe_park; in the workspace */
+    struct wait *waiting; /* what was started and has not completed, but a flush */
+    uint32_t waits;       /* what was started and has not completed */
+    uint8_t ready;        /* of the last descriptor: enum RM_READABLE ... */
+    uint8_t ended;        /* reasons to end that can't be seen any more: the connection is lost */
+    uint8_t told;         /* reasons for which `end` has run, or is about to */
+    bool cut;             /* `end` goes on instead of `next`: set by exchange_notice, cleared when it runs */
+    bool flushing;        /* one of `waits` is a flush */
+    bool due;             /* on worker->due, or about to be run from there */
+    bool streaming;       /* rm_stream was called */
+    bool shed;            /* a wait could not be started, or a mistake was made: the answer is 503 or 500 already */
+    bool running;         /* a handler is running: it may start waits, a piece function may not */
+    struct link parked;   /* on worker->parked or worker->due while it waits; else nowhere, and not to be read */
 };
 
 static inline struct rm_exchange *exchange_of(struct http_exchange *http) {
