@@ -37,6 +37,9 @@ enum {
 
 #define WHOLE_SLACK_NS (20 * NS_PER_MS) /* more than bytes are ever under way */
 
+#define WHOLE_SERVICE_NS (15 * NS_PER_MS) /* what a turn of all others, and quiet sends, may take */
+#define WHOLE_NS_PER_BYTE 200 /* on its way, in pieces of a small socket buffer */
+
 /* How an answer's body is made. */
 enum whole_body {
     WHOLE_TEXT, /* `text` */
@@ -70,6 +73,7 @@ struct whole_request {
     bool asks;                   /* ... and the client waits for it */
     bool decided;                /* `status` stands from the head on: a timeout of the body does not change it */
 
+    uint64_t service_ns;         /* what its handler may take, but for the client; UINT64_MAX: nobody knows */
     bool interim_seen;
     uint64_t first_ns, head_ns, last_ns; /* when its first byte, the end of its head, its last byte were handed over; 0: not yet */
     uint64_t gap_ns;                     /* the longest time between two pieces of its body */

@@ -418,6 +418,23 @@ static void judge_own_fields(struct whole_client *c, struct answer *answer, cons
     judge_salt(c, answer, want);
 }
 
+/* Who asks for one thing at a time and takes it at once gets it in time: nothing waits for what has happened already. The first
+ * request of a connection may have waited for a slot. */
+static void judge_time(struct whole_client *c, const struct whole_request *r) {
+    const struct whole *w = c->w;
+    bool plain = c->lockstep && c->slow_ppm == 0 && !w->scarce && !w->jumping && c->next > 0;
+    if (!plain || r->last_ns == 0 || r->service_ns == UINT64_MAX) {
+        return;
+    }
+    uint64_t bytes_ns = (r->len + r->end - r->start) * WHOLE_NS_PER_BYTE;
+    uint64_t took = whole_now(w) - r->last_ns;
+    if (took > r->service_ns + WHOLE_SERVICE_NS + bytes_ns) {
+        char what[80];
+        snprintf(what, sizeof what, "it took %.3f ms", (double)took / 1e6);
+        complain(c, what);
+    }
+}
+
 static void judge_answer(struct whole_client *c, struct answer *answer) {
     bool may_close;
     struct whole_request want = wanted(c, answer, &may_close);
@@ -438,6 +455,9 @@ static void judge_answer(struct whole_client *c, struct answer *answer) {
     judge_connection(c, answer, &want, may_close);
     judge_body(c, answer, &want);
     judge_unknown(c, answer);
+    if (c->next < c->count && answer->status == c->requests[c->next].status) {
+        judge_time(c, &c->requests[c->next]);
+    }
     whole_trace(c->w, "client %u: request %u (%s) is answered: %d%s", c->index, c->next, want.kind, answer->status,
                 answer->close ? ", close" : "");
     c->w->statuses[answer->status / 100]++;

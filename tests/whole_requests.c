@@ -280,6 +280,7 @@ static void write_nap(struct whole_client *c, struct whole_request *r) {
     uint32_t ms = whole_chance(&c->random, 10) ? random_below(&c->random, 2000) : random_below(&c->random, 30);
     uint64_t len = whole_draw_len(&c->random, 70000);
     snprintf(shape.target, sizeof shape.target, "/nap/%u/%u/%u", ms, (unsigned)len, salt);
+    r->service_ns = ms * NS_PER_MS;
     whole_put_request(c, r, &shape);
     whole_expect_fill(r, salt, len);
     r->salted = salt % 3 == 0;
@@ -289,8 +290,9 @@ static void write_naps(struct whole_client *c, struct whole_request *r) {
     struct whole_shape shape = whole_get_shape(c);
     uint32_t salt = random_below(&c->random, 1000);
     uint64_t len = whole_draw_len(&c->random, 5000);
-    snprintf(shape.target, sizeof shape.target, "/naps/%u/%u/%u/%u/%u", random_below(&c->random, 20),
-             whole_between(&c->random, 1, 4), whole_between(&c->random, 1, 3), (unsigned)len, salt);
+    uint32_t ms = random_below(&c->random, 20), timers = whole_between(&c->random, 1, 4), times = whole_between(&c->random, 1, 3);
+    snprintf(shape.target, sizeof shape.target, "/naps/%u/%u/%u/%u/%u", ms, timers, times, (unsigned)len, salt);
+    r->service_ns = times * (ms + timers) * NS_PER_MS;
     whole_put_request(c, r, &shape);
     whole_expect_fill(r, salt, len);
     r->salted = salt % 3 == 0;

@@ -12,8 +12,9 @@ void whole_write_stream(struct whole_client *c, struct whole_request *r) {
     uint32_t salt = random_below(&c->random, 1000);
     uint64_t len = whole_draw_len(&c->random, 30000);
     uint64_t piece = len / 40 + 1 + random_below(&c->random, 6000);
-    snprintf(shape.target, sizeof shape.target, "/stream/%u/%u/%u/%u", (unsigned)len, (unsigned)piece,
-             random_below(&c->random, 10), salt);
+    uint32_t ms = random_below(&c->random, 10);
+    snprintf(shape.target, sizeof shape.target, "/stream/%u/%u/%u/%u", (unsigned)len, (unsigned)piece, ms, salt);
+    r->service_ns = (len / piece + 1) * (ms + 2) * NS_PER_MS;
     whole_put_request(c, r, &shape);
     whole_expect_fill(r, salt, len);
     r->salted = salt % 3 == 0;
@@ -34,8 +35,9 @@ void whole_write_cut(struct whole_client *c, struct whole_request *r) {
 
 void whole_write_sse(struct whole_client *c, struct whole_request *r) {
     struct whole_shape shape = whole_get_shape(c);
-    unsigned n = random_below(&c->random, 10);
-    snprintf(shape.target, sizeof shape.target, "/sse/%u/%u", n, random_below(&c->random, 10));
+    unsigned n = random_below(&c->random, 10), ms = random_below(&c->random, 10);
+    snprintf(shape.target, sizeof shape.target, "/sse/%u/%u", n, ms);
+    r->service_ns = n * (ms + 2) * NS_PER_MS;
     whole_put_request(c, r, &shape);
     char text[WHOLE_TEXT_BYTES] = "";
     for (unsigned i = 0, len = 0; i < n; i++) {
@@ -52,11 +54,14 @@ void whole_write_live(struct whole_client *c, struct whole_request *r) {
     whole_expect_text(r, "text/event-stream", "");
     expect_stream(r);
     r->endless = true;
+    r->service_ns = UINT64_MAX;
 }
 
 void whole_write_watchful(struct whole_client *c, struct whole_request *r) {
     struct whole_shape shape = whole_get_shape(c);
-    snprintf(shape.target, sizeof shape.target, "/watchful/%u", random_below(&c->random, 400));
+    uint32_t ms = random_below(&c->random, 400);
+    snprintf(shape.target, sizeof shape.target, "/watchful/%u", ms);
+    r->service_ns = ms * NS_PER_MS;
     whole_put_request(c, r, &shape);
     whole_expect_text(r, "text/plain", "time");
     r->watchful = true;
@@ -82,6 +87,7 @@ void whole_write_several(struct whole_client *c, struct whole_request *r) {
     snprintf(shape.target, sizeof shape.target, "/several/%u/%u", random_below(&c->random, 20), n);
     whole_put_request(c, r, &shape);
     expect_square(r, n);
+    r->service_ns = UINT64_MAX;
 }
 
 void whole_write_fd(struct whole_client *c, struct whole_request *r) {
@@ -89,6 +95,7 @@ void whole_write_fd(struct whole_client *c, struct whole_request *r) {
     snprintf(shape.target, sizeof shape.target, "/fd/%u", random_below(&c->random, 100));
     whole_put_request(c, r, &shape);
     whole_expect_text(r, "text/plain", "readable");
+    r->service_ns = UINT64_MAX;
 }
 
 void whole_write_lend(struct whole_client *c, struct whole_request *r) {
@@ -98,6 +105,7 @@ void whole_write_lend(struct whole_client *c, struct whole_request *r) {
     if (pieces) {
         snprintf(shape.target, sizeof shape.target, "/lend-pieces/%u/%u", (unsigned)len,
                  (unsigned)len / 20 + 1 + random_below(&c->random, 3000));
+        r->service_ns = 20 * 2 * NS_PER_MS; /* a piece waits for the one before */
     } else {
         snprintf(shape.target, sizeof shape.target, "/lend/%u", (unsigned)len);
     }
