@@ -392,9 +392,9 @@ def case_flags_are_documented(programs):
 
 # ------------------------------------------------------------------------------------------------------------ systemd ----
 
-LAUNCH = """import os, sys
+LAUNCH = """import fcntl, os, sys
 numbers = [int(word) for word in sys.argv[1].split(",") if word]
-spare = [os.dup(number) for number in numbers]
+spare = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 50) for number in numbers]
 for i, number in enumerate(spare):
     os.dup2(number, 3 + i)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(numbers)))

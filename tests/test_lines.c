@@ -13,6 +13,7 @@
 #include <sched.h>
 
 #include "random.h"
+#include "server/counter.h"
 #include "server/lines.h"
 
 enum { BYTES = 256 };
@@ -117,7 +118,7 @@ static void *write_lines(void *arg) {
         unsigned pad = (unsigned)(random_next(&random) % 300);
         char *room = lines_reserve(&lines, 320);
         if (room == NULL) {
-            refused++;
+            counter_add(&refused, 1);
             lines_publish(&lines);
             sched_yield();
             continue;
@@ -157,7 +158,7 @@ static void test_two_threads(void **state) {
     lines_init(&lines, large, LARGE);
     refused = 0;
     assert_int_equal(pthread_create(&writer, NULL, write_lines, NULL), 0);
-    while (last < 0 || seen + __atomic_load_n(&refused, __ATOMIC_RELAXED) < LINES) {
+    while (last < 0 || seen + counter_read(&refused) < LINES) {
         struct span bytes = lines_peek(&lines);
         if (bytes.len == 0) {
             sched_yield();
