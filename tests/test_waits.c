@@ -77,6 +77,30 @@ static enum rm_step no_end_any_more(struct rm_exchange *x) {
     return nap(x);
 }
 
+static enum rm_step flush_and_job(struct rm_exchange *x);
+
+/* A flush that has nothing to wait for, then one and a job, over and over. */
+static enum rm_step flush(struct rm_exchange *x) {
+    rm_on_end(x, on_end);
+    rm_flush(x);
+    rm_then(x, flush_and_job);
+    return RM_PARK;
+}
+
+static enum rm_step flush_and_job(struct rm_exchange *x) {
+    rm_flush(x);
+    offload(x);
+    rm_then(x, flush);
+    return RM_PARK;
+}
+
+/* A turn later than `flush` alone. */
+static enum rm_step flush_twice(struct rm_exchange *x) {
+    rm_flush(x);
+    rm_then(x, flush);
+    return RM_PARK;
+}
+
 /* The handler has answered: what it has started is waited for, but nothing is left to be told. */
 static enum rm_step answered(struct rm_exchange *x) {
     rm_on_end(x, on_end);
@@ -102,6 +126,8 @@ static const struct rm_route routes[] = {
     { "GET", "/nap-with-end", nap_with_end, RM_BODY_NONE, NULL },
     { "GET", "/no-end", no_end_any_more, RM_BODY_NONE, NULL },
     { "GET", "/answered", answered, RM_BODY_NONE, NULL },
+    { "GET", "/flush", flush, RM_BODY_NONE, NULL },
+    { "GET", "/flush-twice", flush_twice, RM_BODY_NONE, NULL },
     { "GET", "/quick", quick, RM_BODY_NONE, NULL },
     { "POST", "/piece", quick, RM_BODY_STREAMED, sleepy_piece },
     { 0 },
@@ -362,6 +388,20 @@ static void test_drain(void **state) {
     assert_int_equal(nexts, 0);
 }
 
+/* In one turn its flush is over, it is told to end, and its job has run: it goes on once, at the end of that turn. Of the two
+ * one is just there. */
+static void test_drain_flush_and_job(void **state) {
+    (void)state;
+    struct rig_client *client = rig_connect(&rig);
+    rig_send(&rig, client, GET("/flush") GET("/flush-twice"));
+    rig_run(&rig, 5);
+    server_drain(&rig.server, 1);
+    rig_run(&rig, 20);
+    assert_int_equal(ends, 2);
+    assert_int_equal(count_of(client->text, "\r\n\r\nend"), 2);
+    leave(client);
+}
+
 /* Without an end handler they are waited for. */
 static void test_drain_without_end(void **state) {
     (void)state;
@@ -427,6 +467,7 @@ int main(void) {
         TEST(test_lost_without_end),
         TEST(test_lost_after_the_answer),
         TEST(test_drain),
+        TEST(test_drain_flush_and_job),
         TEST(test_drain_without_end),
         TEST(test_parked_in_a_drain),
         TEST(test_drain_without_client),

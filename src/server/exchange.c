@@ -224,7 +224,7 @@ static void go_on(struct rm_exchange *x) {
 
 void exchange_waited(struct rm_exchange *x) {
     rm_assert(!x->running);
-    if (x->waits == 0) {
+    if (x->waits == 0 && !x->due) { /* due: at the end of this turn, then */
         go_on(x);
     }
 }
