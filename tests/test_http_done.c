@@ -62,10 +62,51 @@ static void test_done_without_client(void **state) {
     assert_string_equal(done_text, "/echo 0 2/0 gone /park/1 200 0/8 gone ");
 }
 
+/* A head that never came as a whole: what is known of it is told, from where its bytes are now. */
+static void test_done_without_head(void **state) {
+    (void)state;
+    rig.shared.done = note_done;
+    done_text[0] = '\0';
+    rig_feed(&rig, SPAN("GET /slow HTTP/1.1\r\nHo"));
+    http_conn_refuse(&rig.conn, 408);
+    assert_string_equal(done_text, "/slow 408 0/16 ");
+    rig_take_output(&rig);
+    rig_reset(&rig);
+    done_text[0] = '\0';
+    rig_feed(&rig, SPAN("G"));
+    http_conn_refuse(&rig.conn, 408);
+    assert_string_equal(done_text, " 408 0/16 ");
+}
+
+/* No room to keep what may not begin yet: the answer is to a request of which nothing is known. */
+static void test_done_shed(void **state) {
+    (void)state;
+    struct rig_sizes sizes = rig_plenty;
+    sizes.carries = 1;
+    sizes.limits.pipeline = 2;
+    rig_close(&rig);
+    open_with(&sizes);
+    struct http_exchange *first = request(GET("/ok")); /* both exchanges have seen a request before */
+    park(first);
+    rig_feed(&rig, SPAN(GET("/ok")));
+    http_response_whole(first, 200, SPAN("text/plain"), SPAN("ok"));
+    finish(first);
+    void *carry = pool_take(&rig.carries);
+    rig.shared.limits.pipeline = 1;
+    rig.shared.done = note_done;
+    park(request(GET("/park/1")));
+    done_text[0] = '\0';
+    rig_feed(&rig, SPAN(GET("/ok")));
+    assert_string_equal(done_text, " 503 0/20 ");
+    pool_give(&rig.carries, carry);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_RIG(test_done),
         WITH_RIG(test_done_without_client),
+        WITH_RIG(test_done_without_head),
+        WITH_RIG(test_done_shed),
     };
     return cmocka_run_group_tests_name("done", tests, NULL, NULL);
 }

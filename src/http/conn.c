@@ -87,8 +87,7 @@ static void shed(struct http_conn *conn) {
     if (x == NULL) {
         return;
     }
-    x->request.method = HTTP_METHOD_UNKNOWN;
-    x->request.version_minor = 1;
+    x->request = (struct http_request){ .method = HTTP_METHOD_UNKNOWN, .version_minor = 1 };
     conn->shared->requests++;
     exchange_enqueue(x);
     exchange_refuse(x, 503);
@@ -346,6 +345,7 @@ static void refuse_head(struct http_conn *conn, int status) {
         return;
     }
     copy_request(&x->request, &carry_of(conn)->partial);
+    x->request.head = carry_of(conn)->bytes + conn->carry_start; /* moved since it was looked at */
     conn->shared->requests++;
     exchange_enqueue(x);
     exchange_refuse(x, status);
