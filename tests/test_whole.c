@@ -325,6 +325,13 @@ static void demand_figures(struct whole *w) {
 /* ------------------------------------------------------------------------------------------------------- the run ---- */
 
 static void drain(struct whole *w) {
+    const struct worker_figures *figures = &w->worker->figures;
+    uint64_t connected = 0;
+    for (uint32_t i = 0; i < w->client_count; i++) {
+        connected += w->clients[i].connected;
+    }
+    uint64_t known = figures->accepted + figures->refused;
+    w->unaccepted = connected > known ? connected - known : 0;
     whole_trace(w, "drain");
     w->drain_ns = whole_now(w);
     server_drain(&w->server, 1);

@@ -158,6 +158,7 @@ struct whole {
     uint32_t client_count;
     struct whole_client clients[WHOLE_CLIENTS_MAX];
     uint64_t drain_at_ns, drain_ns; /* planned, and when it was; 0: not yet */
+    uint64_t unaccepted;            /* clients that were connected then, and not known to the server */
     uint64_t toggle_at_ns;          /* when a descriptor changes */
     uint64_t turns;
     uint64_t shed;                  /* answers 503 that the model did not want */

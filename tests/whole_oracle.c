@@ -641,13 +641,14 @@ static bool was_idle(const struct whole_client *c, const struct whole_request *r
     return whole_now(c->w) >= until && crossed;
 }
 
-/* The drain closes what is idle; requests that come later are lost. So is who was not accepted yet. */
+/* Requests that were sent after the drain had begun may be lost; none before, but of those who were not accepted yet. */
 static bool was_drained(const struct whole_client *c, const struct whole_request *r) {
     const struct whole *w = c->w;
     if (w->drain_ns == 0) {
         return false;
     }
-    return c->received == 0 || r == NULL || r->first_ns == 0 || r->first_ns + whole_slack(w) >= w->drain_ns;
+    bool unaccepted = w->unaccepted > 0 && c->received == 0;
+    return unaccepted || r == NULL || r->first_ns == 0 || r->first_ns >= w->drain_ns;
 }
 
 /* Nothing that was asked for is missing. */
