@@ -351,6 +351,7 @@ static void finish_worker(struct whole *w) {
         whole_fail(w, "the drain took %.3f s", (double)took / 1e9);
     }
     bool orphans = !list_empty(&w->worker->parked) || !list_empty(&w->worker->due); /* whose clients have gone */
+    orphans |= ring_sockets(w->worker->ring) > 0; /* or their watches, which close */
     if (!w->worker->drain_over && !orphans) {
         demand_quiet(w);
         demand_figures(w);

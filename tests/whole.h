@@ -122,7 +122,7 @@ struct whole_client {
     size_t sent;              /* handed over */
     struct iovec segment;
     size_t segment_len;
-    uint64_t send_at_ns, resume_at_ns, leave_at_ns, connected_ns;
+    uint64_t send_at_ns, resume_at_ns, leave_at_ns;
     uint64_t paused_ns, pause_max_ns; /* in all, the longest */
 
     /* what it received */

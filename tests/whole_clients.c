@@ -219,7 +219,6 @@ static void take_connected(struct whole_client *c, int32_t result) {
         return;
     }
     c->connected = true;
-    c->connected_ns = whole_now(c->w);
 }
 
 static void keep_received(struct whole_client *c, struct span bytes) {

@@ -635,7 +635,7 @@ static bool broken(const struct whole_client *c) {
 
 /* A keep-alive connection that was idle for long enough; a request may have crossed its end. RFC 9112 §9.5 */
 static bool was_idle(const struct whole_client *c, const struct whole_request *r) {
-    uint64_t since = c->next > 0 ? c->requests[c->next - 1].last_ns : c->connected_ns;
+    uint64_t since = c->next > 0 ? c->requests[c->next - 1].last_ns : c->start_ns; /* the server may know it first */
     uint64_t until = since + c->w->config.idle_timeout_ns;
     bool crossed = r == NULL || r->first_ns == 0 || r->first_ns + whole_slack(c->w) >= until;
     return whole_now(c->w) >= until && crossed;
