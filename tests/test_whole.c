@@ -302,10 +302,9 @@ static void demand_equal(struct whole *w, const char *what, uint64_t got, uint64
 static void demand_figures(struct whole *w) {
     const struct worker_figures *figures = &w->worker->figures;
     const struct ring_counters *counters = ring_counters(w->worker->ring);
-    uint64_t sent = 0, received = 0;
+    uint64_t sent = 0;
     for (uint32_t i = 0; i < w->client_count; i++) {
         sent += w->clients[i].sent;
-        received += w->clients[i].received;
     }
     demand_equal(w, "connections closed, of those accepted", figures->closed, figures->accepted);
     demand_equal(w, "sockets accepted", counters->accepted, figures->accepted + figures->refused);
