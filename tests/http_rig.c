@@ -621,11 +621,13 @@ const char *rig_leak(const struct rig *rig) {
 const char *rig_insane(const struct rig *rig) {
     const struct http_conn *conn = &rig->conn;
     uint32_t count = 0, parked = 0;
+    size_t waiting = 0;
     const struct http_exchange *last = NULL;
     for (const struct http_exchange *x = conn->first; x != NULL; x = x->next) {
         count++;
         last = x;
         parked += x->parked ? 1 : 0;
+        waiting += x->finished ? x->own.bytes : 0;
         if (x->conn != conn) {
             return "an exchange of another connection";
         }
@@ -641,6 +643,9 @@ const char *rig_insane(const struct rig *rig) {
     }
     if (count != conn->unfinished || last != conn->last || count > rig->shared.limits.pipeline + 1) {
         return "a line that is not counted right";
+    }
+    if (waiting != conn->waiting) {
+        return "bytes in line that are not counted right";
     }
     if (conn->first != NULL && conn->first->finished) {
         return "a finished exchange at the head of the line";

@@ -340,6 +340,38 @@ static void test_output_is_bounded(void **state) {
     assert_true(blocks->count - blocks->low_water <= most);
 }
 
+/* The same behind one that takes its time: answers that wait for their turn are output, too. */
+static void test_output_in_line_is_bounded(void **state) {
+    (void)state;
+    struct rig_client *client = rig_connect(&rig);
+    rig_send(&rig, client, GET("/nap/20000"));
+    for (int i = 0; i < 50; i++) {
+        rig_send(&rig, client, GET("/large"));
+    }
+    rig_send(&rig, client, "POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    rig_run(&rig, 100);
+    const struct pool *blocks = &rig.worker->pools[PLAN_BLOCKS];
+    uint32_t most = (100 * 1024 + 2 * 65 * 1024) / BLOCK_ROOM + 4;
+    assert_true(blocks->count - blocks->low_water <= most);
+    assert_true(blocks->count - blocks->free_count > 20); /* they do wait */
+    rig_run(&rig, 20000);
+    assert_int_equal(rig.worker->figures.responses[2], 52);
+    assert_true(blocks->count - blocks->low_water <= most + 100 * 1024 / BLOCK_ROOM);
+}
+
+/* A body that is not read because such answers wait has no timeout. */
+static void test_body_behind_output_in_line(void **state) {
+    (void)state;
+    struct rig_client *client = rig_connect(&rig);
+    rig_send(&rig, client, GET("/nap/20000") GET("/late-large") GET("/late-large"));
+    rig_send(&rig, client, "POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na");
+    rig_run(&rig, 200);
+    rig_send(&rig, client, "bc");
+    rig_run(&rig, 21000);
+    assert_int_equal(count_of(client->text, "200 OK"), 4);
+    assert_int_equal(count_of(client->text, " 408 "), 0);
+}
+
 static void test_write_timeout(void **state) {
     (void)state;
     struct rig_client *client = rig_connect(&rig);
@@ -601,6 +633,8 @@ int main(void) {
         TEST(test_full_pipeline, open_short_pipeline),
         TEST(test_full_pipeline_and_half_close, open_short_pipeline),
         TEST(test_output_is_bounded, open_small_output),
+        TEST(test_output_in_line_is_bounded, open_small_output),
+        TEST(test_body_behind_output_in_line, open_small_output),
         TEST(test_write_timeout, open_small_output),
         TEST(test_idle_timeout, open_short_timeouts),
         TEST(test_header_timeout, open_short_timeouts),

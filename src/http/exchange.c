@@ -43,6 +43,7 @@ void exchange_give_up(struct http_exchange *x) {
 void exchanges_drop(struct http_conn *conn) {
     struct http_exchange *reading = conn->reading;
     conn->reading = NULL;
+    conn->waiting = 0;
     while (conn->first != NULL) {
         struct http_exchange *x = dequeue(conn);
         if (x->finished) {
@@ -154,6 +155,7 @@ static void advance(struct http_conn *conn) {
     while (conn->first != NULL && conn->first->finished) {
         struct http_exchange *x = dequeue(conn);
         if (x->own.head != NULL) {
+            conn->waiting -= x->own.bytes;
             exchange_move_out(x);
         }
         bool close = x->close_after, wanted = x->request.keep_alive;
@@ -186,6 +188,9 @@ void http_exchange_finish(struct http_exchange *x) {
     x->finished = true;
     x->parked = false;
     tell_done(x);
+    if (x->own.head != NULL) {
+        conn->waiting += x->own.bytes;
+    }
     if (conn->first == x) {
         advance(conn);
     }

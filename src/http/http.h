@@ -231,6 +231,7 @@ struct http_conn {
     uint32_t scanned;              /* of the incomplete head: bytes that were looked at already */
     uint32_t line_start;           /* of the incomplete head: where its current line begins */
     uint32_t unfinished;           /* exchanges */
+    size_t waiting;                /* bytes of finished responses that wait for their turn */
     uint64_t body_left;            /* Content-Length or current chunk: bytes to come */
     uint32_t chunk_extra;          /* bytes of chunk extensions and trailers so far (bounded) */
     uint8_t trailers;              /* of the current body so far (bounded) */
@@ -241,8 +242,8 @@ struct http_conn {
     bool more_input;               /* bytes behind the newest request are here already */
     bool closing;                  /* no more requests will be read; output ends the connection */
     bool abrupt;                   /* it ends, but its client has not asked for that and may be sending: RFC 9112 §9.6 */
-    bool hold;                     /* the caller's, false at first: begin no further request, say FULL instead (its output
-                                      is above its mark); http only reads it */
+    bool hold;                     /* the caller's, false at first: begin no further request, say FULL instead (its output,
+                                      `waiting` included, is above its mark); http only reads it */
     uint32_t allowance;            /* the caller's, UINT32_MAX at first: requests that may begin before http says FULL; http
                                       counts it down */
 };

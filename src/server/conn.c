@@ -108,20 +108,20 @@ static uint64_t idle_ns(const struct conn_state *conn) {
 }
 
 static bool output_high(const struct conn_state *conn) {
-    return stream_pending(&conn->stream) > config_of(conn)->output_bytes;
+    return stream_pending(&conn->stream) + conn->http.waiting > config_of(conn)->output_bytes;
 }
 
 static void set_read_deadline(struct conn_state *conn) {
     const struct config *config = config_of(conn);
     uint64_t now_ns = conn->worker->now_ns;
     enum http_phase phase = http_conn_phase(&conn->http);
+    if (phase != HTTP_PHASE_IDLE && output_high(conn)) { /* nothing is read: that is not held against it */
+        phase = HTTP_PHASE_BUSY;
+    }
     switch (phase) {
     case HTTP_PHASE_IDLE: conn->read_deadline_ns = now_ns + idle_ns(conn); break;
     case HTTP_PHASE_HEAD: /* of one head, however many pieces it comes in */
-        if (output_high(conn)) { /* nothing is read: that is not held against it */
-            phase = HTTP_PHASE_BUSY;
-            conn->read_deadline_ns = 0;
-        } else if (conn->waiting != HTTP_PHASE_HEAD) {
+        if (conn->waiting != HTTP_PHASE_HEAD) {
             conn->read_deadline_ns = now_ns + config->header_timeout_ns;
         }
         break;
