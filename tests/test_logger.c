@@ -220,6 +220,37 @@ static void test_full_pipe(void **state) {
     close(reader);
 }
 
+/* What has been written of a line to a pipe is not written again when it is the same pipe that was opened anew. */
+static void test_reopen_the_same_pipe(void **state) {
+    (void)state;
+    static const char line[] = "0123456789 0123456789 0123456789\n";
+    enum { LINE_BYTES = sizeof line - 1, PIPE_BYTES = 4096 };
+    _Static_assert(PIPE_BYTES % LINE_BYTES != 0, "a full pipe ends within a line");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_int_equal(fcntl(reader, F_SETPIPE_SZ, PIPE_BYTES), PIPE_BYTES);
+    size_t put_bytes = 0;
+    while (put(0, line)) {
+        put_bytes += LINE_BYTES;
+    }
+    start(path);
+    EVENTUALLY(counter_read(&logger.written_bytes) == PIPE_BYTES);
+    logger_reopen(&logger);
+    EVENTUALLY(counter_read(&logger.reopens) == 1);
+    static char text[RING_BYTES];
+    size_t got = 0;
+    for (int ms = 0; got < put_bytes; ms++) {
+        assert_true(ms < PATIENCE_MS);
+        ssize_t n = read(reader, text, sizeof text);
+        for (ssize_t i = 0; i < n; i++) {
+            assert_int_equal(text[i], line[got++ % LINE_BYTES]);
+        }
+        usleep(n <= 0 ? 1000 : 0);
+    }
+    logger_stop(&logger);
+    close(reader);
+}
+
 /* A pipe that stays full does not keep the server from ending. */
 static void test_stop_with_a_full_pipe(void **state) {
     (void)state;
@@ -268,6 +299,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_reopen_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_pipe, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reopen_the_same_pipe, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop_with_a_full_pipe, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sleeps, set_up, tear_down),
     };

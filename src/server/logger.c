@@ -66,16 +66,24 @@ static void note_error(struct logger *logger, const char *what) {
     logger->said_ns = now_ns;
 }
 
+static bool same_file(int a, int b) {
+    struct stat one, other;
+    return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* The line that was cut begins anew in another file; in the same one (standard output, a pipe, no rotation) it goes on. */
 static void switch_file(struct logger *logger) {
     int fd = open_path(logger->path);
     if (fd < 0) {
         note_error(logger, "reopen");
         return;
     }
+    if (!same_file(logger->fd, fd)) {
+        logger->partial = 0;
+    }
     close(logger->fd);
     logger->fd = fd;
     logger->plain = is_plain(fd);
-    logger->partial = 0; /* the line that was cut begins anew */
     counter_set(&logger->reopens, logger->reopens + 1);
 }
 
