@@ -111,6 +111,10 @@ ALTER(no_loopback, f->features[RING_FEATURE_ACCEPT_MULTI].result = -EIO)
 ALTER(no_room, f->features[RING_FEATURE_BUFFER_RING].result = -ENOMEM)
 ALTER(no_bundles, f->features[RING_FEATURE_BUNDLES].result = -EINVAL)
 ALTER(bundles_no_memory, f->features[RING_FEATURE_BUNDLES].result = -ENOMEM)
+ALTER(no_options, f->features[RING_FEATURE_SOCKET_OPTIONS].result = -EINVAL)
+ALTER(no_options_logged, no_options(f); f->access_log = true)
+ALTER(logged, f->access_log = true)
+ALTER(few_connections, strcpy(f->files_why, "--max-connections 1 is less than one per worker (2)"); f->connections_given = 1)
 ALTER(copied, f->features[RING_FEATURE_SEND_ZC].value = 1)
 ALTER(one_ring, f->rings_open = 1; f->rings_error = -ENOMEM; f->locked_bytes = 64 << 10)
 ALTER(one_ring_wanted, one_ring(f); f->io = RING_URING)
@@ -225,7 +229,12 @@ static const struct verdict_row verdict_rows[] = {
     { "backlog unknown", no_backlog, "backlog", ABSENT, NULL, NULL },
     { "ports", nothing, "ports", DOCTOR_PASS, "28232", NULL },
     { "few ports", few_ports, "ports", DOCTOR_WARN, "1000 ephemeral", "ip_local_port_range" },
-    { "port within", port_within, "ports", DOCTOR_WARN, "port 40000", "ip_local_reserved_ports=40000" },
+    { "fewer connections than workers", few_connections, "descriptors", DOCTOR_FAIL, "less than one", "--workers 1" },
+    { "socket options", logged, "socket-options", DOCTOR_PASS, "clients' addresses without", NULL },
+    { "socket options, no log", nothing, "socket-options", DOCTOR_PASS, "with --access-log only", NULL },
+    { "no socket options, no log", no_options, "socket-options", DOCTOR_PASS, "with --access-log only", NULL },
+    { "no socket options", no_options_logged, "socket-options", DOCTOR_WARN, "calls for each client", "Linux 6.7" },
+    { "port within", port_within, "ports", DOCTOR_WARN, "port 40000", "add 40000 to the list" },
     { "ports unknown", unknown_ports, "ports", ABSENT, NULL, NULL },
     { "memory", nothing, "memory", DOCTOR_PASS, "200 MiB can be mapped", NULL },
     { "cannot map", cannot_map, "memory", DOCTOR_FAIL, "cannot be mapped", "--max-connections" },
@@ -290,6 +299,7 @@ static char *asked_connections[] = { "--max-connections", "90000", "--log-level"
 
 ALTER(many_workers_asked, many_workers(f); f->argv = asked; f->argc = 7)
 ALTER(too_many_connections, strcpy(f->files_why, "no"); f->argv = asked_connections; f->argc = 4)
+ALTER(few_connections_and_quota, few_connections(f); small_quota(f))
 ALTER(asked_epoll, f->io = RING_EPOLL)
 ALTER(asked_mute_epoll, mute_epoll(f); f->io = RING_EPOLL)
 
@@ -300,6 +310,8 @@ struct advice_row {
 };
 
 static const struct advice_row advice_rows[] = {
+    { "fewer connections than workers", few_connections, "./hello --io uring --max-connections 2", "each worker" },
+    { "enough for the workers that are advised", few_connections_and_quota, "./hello --io uring --workers 1", "cgroup" },
     { "plain", nothing, "./hello --io uring", NULL },
     { "seccomp", filtered, "./hello --io epoll", "io_uring does not work" },
     { "not compiled in", not_compiled, "./hello --io epoll", "not compiled in" },

@@ -242,7 +242,7 @@ static const struct flag flags[] = {
     { "write-timeout", "TIME", "10s", NULL, read_write_timeout, "without the client taking a byte of what it is sent" },
     { "idle-timeout", "TIME", "75s", NULL, read_idle_timeout, "between requests of a connection" },
     { "drain-timeout", "TIME", "10s", NULL, read_drain_timeout, "for requests in flight after TERM or INT" },
-    { "drain-delay", "DURATION", "0", NULL, read_drain_delay,
+    { "drain-delay", "TIME", "0", NULL, read_drain_delay,
       "how long to serve on at TERM while /readyz says 503 already" },
     { "log-level", "LEVEL", "info", NULL, read_log_level, "error, warn, info or debug" },
     { "log-format", "text|json", "text", NULL, read_log_format, "what the lines on standard error look like" },

@@ -44,6 +44,7 @@ struct doctor_facts {
     uint32_t workers, max_connections; /* as resolved; at least 1, even when resolving failed */
     uint32_t workers_given;            /* --workers; 0: auto */
     uint32_t connections_given;        /* --max-connections; 0: from NOFILE */
+    bool access_log;                   /* there is one */
     size_t worker_bytes;               /* of the plan: slab, ring and stack */
 
     /* the kernel and what guards it */
@@ -144,6 +145,7 @@ doctor_judge_fn doctor_judge_proc, doctor_judge_kernel, doctor_judge_container, 
 doctor_judge_fn doctor_judge_serve_uring, doctor_judge_serve_epoll;
 
 /* True when the server would run, on whatever backend --io allows. */
+bool doctor_few_connections(const struct doctor_facts *facts); /* fewer were asked for than there are workers */
 bool doctor_uring_works(const struct doctor_facts *facts);
 
 /* A command line that works on this machine as it is, and in `reason` why it is not the plain one ("" when it is). An

@@ -67,9 +67,16 @@ static uint32_t choose_workers(const struct doctor_facts *facts, struct text *re
 }
 
 /* With fewer workers there may be room for more connections; what the limit holds with all of them works in any case. */
-static uint32_t choose_connections(const struct doctor_facts *facts, struct text *reason) {
+static uint32_t choose_connections(const struct doctor_facts *facts, uint32_t workers, struct text *reason) {
     if (facts->files_why[0] == '\0') {
         return 0;
+    }
+    if (doctor_few_connections(facts)) {
+        if (facts->connections_given >= workers) {
+            return 0;
+        }
+        add_reason(reason, "each worker needs room for a connection");
+        return workers;
     }
     add_reason(reason, "the limit of descriptors holds no more connections");
     return facts->files_connections;
@@ -131,8 +138,9 @@ void doctor_advise(const struct doctor_facts *facts, char line[static DOCTOR_LIN
         return;
     }
     advice.workers = choose_workers(facts, &why);
-    advice.connections = choose_connections(facts, &why);
-    if (facts->files_why[0] != '\0' && advice.connections < (advice.workers > 0 ? advice.workers : facts->workers)) {
+    uint32_t workers = advice.workers > 0 ? advice.workers : facts->workers;
+    advice.connections = choose_connections(facts, workers, &why);
+    if (facts->files_why[0] != '\0' && facts->files_connections < workers) {
         add_reason(&why, "and not even one for each worker");
         return;
     }

@@ -39,9 +39,19 @@ bool doctor_judge_container(const struct doctor_facts *facts, struct doctor_verd
 
 /* --------------------------------------------------------------------------------------------------------- limits ---- */
 
+/* Asked for fewer connections than workers: no limit of the machine's. */
+bool doctor_few_connections(const struct doctor_facts *facts) {
+    uint32_t given = facts->connections_given;
+    return given > 0 && given < facts->workers && given <= facts->files_connections;
+}
+
 bool doctor_judge_files(const struct doctor_facts *facts, struct doctor_verdict *out) {
     enum { CONNECTIONS_FEW = 1000 };
     char fix[DOCTOR_TEXT_BYTES];
+    if (doctor_few_connections(facts)) {
+        snprintf(fix, sizeof fix, "--max-connections %u or more, or --workers %u", facts->workers, facts->connections_given);
+        return doctor_say(out, DOCTOR_FAIL, fix, "%s", facts->files_why);
+    }
     if (facts->files_why[0] != '\0') {
         snprintf(fix, sizeof fix, "ulimit -n %lu (LimitNOFILE=%lu), or lower --max-connections or --workers",
                  (unsigned long)facts->files_needed, (unsigned long)facts->files_needed);
@@ -76,8 +86,8 @@ bool doctor_judge_ports(const struct doctor_facts *facts, struct doctor_verdict 
     }
     long first = (long)facts->port_first.value, last = (long)facts->port_last.value;
     if (facts->listen_port != 0) {
-        snprintf(fix, sizeof fix, "sysctl -w net.ipv4.ip_local_reserved_ports=%u, or listen below %ld", facts->listen_port,
-                 first);
+        snprintf(fix, sizeof fix, "add %u to the list in net.ipv4.ip_local_reserved_ports (sysctl), or listen below %ld",
+                 facts->listen_port, first);
         return doctor_say(out, DOCTOR_WARN, fix, "port %u is one of the ephemeral ports %ld to %ld: an outgoing connection may "
                           "have it when the server starts", facts->listen_port, first, last);
     }

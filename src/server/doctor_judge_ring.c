@@ -174,28 +174,38 @@ static const struct {
     [RING_FEATURE_SEND_ZC] = { "sends without a copy", NULL },
     [RING_FEATURE_MIN_WAIT] = { "waits for several events with a least and a most time", NULL },
     [RING_FEATURE_NAPI] = { "busy polling of a network card", NULL },
-    [RING_FEATURE_SOCKET_OPTIONS] = { "socket options through the ring", NULL },
+    [RING_FEATURE_SOCKET_OPTIONS] = { "clients' addresses without a system call", "calls for each client's address" },
 };
 
+/* NULL: with these flags the server does not use it. */
+static const char *lost_without(const struct doctor_facts *facts, enum ring_feature feature) {
+    bool for_log = feature == RING_FEATURE_SOCKET_OPTIONS;
+    return for_log && !facts->access_log ? NULL : uses[feature].lost;
+}
+
+static const char *not_used(enum ring_feature feature) {
+    return uses[feature].lost == NULL ? "the server does not use it" : "the server uses it with --access-log only";
+}
+
 static bool feature_is_there(const struct doctor_facts *facts, enum ring_feature feature, struct doctor_verdict *out) {
-    const char *unused = uses[feature].lost == NULL ? "; the server does not use it" : "";
+    bool used = lost_without(facts, feature) != NULL;
+    const char *stop = used ? "" : "; ", *unused = used ? "" : not_used(feature);
     if (feature == RING_FEATURE_SEND_ZC) {
-        return doctor_say(out, DOCTOR_PASS, NULL, "%s, which %s on loopback%s", uses[feature].gain,
-                          facts->features[feature].value != 0 ? "the kernel copied after all" : "were not copied", unused);
+        const char *copied = facts->features[feature].value != 0 ? "the kernel copied after all" : "were not copied";
+        return doctor_say(out, DOCTOR_PASS, NULL, "%s, which %s on loopback%s%s", uses[feature].gain, copied, stop, unused);
     }
-    return doctor_say(out, DOCTOR_PASS, NULL, "%s%s", uses[feature].gain, unused);
+    return doctor_say(out, DOCTOR_PASS, NULL, "%s%s%s", uses[feature].gain, stop, unused);
 }
 
 static bool feature_is_missing(const struct doctor_facts *facts, enum ring_feature feature, struct doctor_verdict *out) {
     int32_t result = facts->features[feature].result;
-    const char *kernel = ring_feature_kernel(feature);
-    if (result == -ENOMEM && uses[feature].lost == NULL) {
-        return doctor_say(out, DOCTOR_PASS, NULL,
-                          "could not be tried (ENOMEM: little locked memory); the server does not use it");
+    const char *kernel = ring_feature_kernel(feature), *lost = lost_without(facts, feature);
+    if (result == -ENOMEM && lost == NULL) {
+        return doctor_say(out, DOCTOR_PASS, NULL, "could not be tried (ENOMEM: little locked memory); %s", not_used(feature));
     }
-    if (uses[feature].lost == NULL) {
-        return doctor_say(out, DOCTOR_PASS, NULL, "not here (%s; Linux %s has it); the server does not use it",
-                          error_name(result), kernel);
+    if (lost == NULL) {
+        return doctor_say(out, DOCTOR_PASS, NULL, "not here (%s; Linux %s has it); %s", error_name(result), kernel,
+                          not_used(feature));
     }
     if (result == -EIO) {
         return doctor_say(out, DOCTOR_WARN, "bring the loopback interface up (ip link set lo up) and run doctor again",
@@ -209,7 +219,7 @@ static bool feature_is_missing(const struct doctor_facts *facts, enum ring_featu
     } else {
         snprintf(fix, sizeof fix, "use Linux %s or newer; until then the server does without", kernel);
     }
-    return doctor_say(out, DOCTOR_WARN, fix, "not here (%s): %s", error_name(result), uses[feature].lost);
+    return doctor_say(out, DOCTOR_WARN, fix, "not here (%s): %s", error_name(result), lost);
 }
 
 bool doctor_judge_feature(const struct doctor_facts *facts, enum ring_feature feature, struct doctor_verdict *out) {

@@ -214,6 +214,7 @@ void doctor_try(const struct doctor_subject *subject, struct doctor_facts *facts
         .argc = subject->argc,
         .argv = subject->argv,
         .io = subject->config->io,
+        .access_log = subject->config->access_log != NULL,
         .cpus = subject->cpus,
         .files = subject->files,
     };
