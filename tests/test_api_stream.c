@@ -159,6 +159,18 @@ static enum rm_step quiet(struct rm_exchange *x) {
     return quiet_without_end(x);
 }
 
+/* Its end has to wait for something, too. */
+static enum rm_step bye_later(struct rm_exchange *x) {
+    rm_sleep(x, NS_PER_MS);
+    rm_then(x, bye);
+    return RM_PARK;
+}
+
+static enum rm_step quiet_at_length(struct rm_exchange *x) {
+    rm_on_end(x, bye_later);
+    return quiet_without_end(x);
+}
+
 static enum rm_step bad_event(struct rm_exchange *x) {
     rm_sse(x);
     rm_sse_event(x, "two\nlines", NULL, (struct span){ "x", 1 });
@@ -205,6 +217,7 @@ static const struct rm_route routes[] = {
     { "GET", "/events", events, RM_BODY_NONE, NULL },
     { "GET", "/events-without-end", events_without_end, RM_BODY_NONE, NULL },
     { "GET", "/quiet", quiet, RM_BODY_NONE, NULL },
+    { "GET", "/quiet-at-length", quiet_at_length, RM_BODY_NONE, NULL },
     { "GET", "/quiet-without-end", quiet_without_end, RM_BODY_NONE, NULL },
     { "GET", "/bad-event", bad_event, RM_BODY_NONE, NULL },
     { "GET", "/comment", comment, RM_BODY_NONE, NULL },
@@ -312,6 +325,17 @@ static void test_head_parked(void **state) {
     assert_int_equal(ends, 1);
     assert_int_equal(count_of(client->text, "HTTP/1.1 200"), 3);
     assert_null(strstr(client->text, "see you"));
+}
+
+/* An end handler may park again, and is gone on with. */
+static void test_head_ends_later(void **state) {
+    (void)state;
+    struct rig_client *client = ask("HEAD", "/quiet-at-length", "1.1");
+    rig_run(&rig, 10);
+    assert_int_equal(ends, 1);
+    rig_send(&rig, client, GET("/plain"));
+    rig_run(&rig, 10);
+    assert_int_equal(count_of(client->text, "HTTP/1.1 200"), 2);
 }
 
 /* ---------------------------------------------------------------------------------------------------- flush ---- */
@@ -553,6 +577,7 @@ int main(void) {
         TEST(test_abort),
         TEST(test_head),
         TEST(test_head_parked),
+        TEST(test_head_ends_later),
         TEST(test_flush_completes),
         TEST(test_ten_thousand_chunks),
         TEST(test_slow_reader),

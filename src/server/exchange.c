@@ -171,8 +171,7 @@ static enum rm_step do_nothing(struct rm_exchange *x) {
 /* Waiting on would be for nothing: a wait could not be started, or nobody gets what a stream would still write and nobody
  * wants to be told. It does not go on; only what can't be called back is waited for. */
 static void give_up_waits(struct rm_exchange *x) {
-    bool told = x->end == NULL || (x->told & RM_END_GONE) != 0;
-    if (x->shed || (is_vain(x) && told)) {
+    if (x->shed || (is_vain(x) && x->end == NULL)) {
         x->shed = true;
         waits_cancel(x);
     }
