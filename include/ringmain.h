@@ -48,7 +48,7 @@ typedef enum rm_step rm_handler_fn(struct rm_exchange *x);
 
 /* A piece of a streamed body, in order; borrowed during the call. Return false to refuse the rest: the handler's
  * answer, if it wrote one, else 400, is sent and the connection is closed. What is written here leaves when the body
- * is over. */
+ * is over. When the rest never comes, or is refused, the handler does not run: what pieces need is best taken with rm_alloc. */
 typedef bool rm_piece_fn(struct rm_exchange *x, struct span piece);
 
 enum rm_body {
@@ -91,7 +91,7 @@ struct rm_app {
 
     /* Called once on each worker's thread for which worker_start returned 0, when it has served its last request. Its watches
      * and timers have ended without a call, its offloaded jobs have run; exchanges that are parked still, because the drain's
-     * time is up, do not go on. May be NULL. */
+     * time is up or their clients have all gone, do not go on. May be NULL. */
     void (*worker_stop)(struct rm_worker *worker);
 
     /* Called once on the main thread, when every worker accepts. May be NULL. */
@@ -206,8 +206,9 @@ void rm_json_raw(struct rm_exchange *x, const char *key, struct span json);
 void rm_stream(struct rm_exchange *x, int status, const char *content_type);
 
 /* Backpressure: one more thing that the exchange waits for, as rm_sleep is: until what was written so far has been given to
- * the kernel but for at most half of --output-bytes. Call it, then rm_then(), then return RM_PARK. Completes in a later turn
- * when there is nothing to wait for, and when the client has gone; a client that takes nothing for --write-timeout has. */
+ * the kernel but for at most half of --output-bytes. Call it, then rm_then(), then return RM_PARK. Completes at the end of the
+ * turn, once in a turn at most, when there is nothing to wait for, and when the client has gone; a client that takes nothing
+ * for --write-timeout has. */
 void rm_flush(struct rm_exchange *x);
 
 /* Ends the response here: not begun, it becomes 500; begun, the connection is closed after what has been written, without
@@ -216,8 +217,8 @@ void rm_abort(struct rm_exchange *x);
 
 /* Server-sent events (the HTML standard, "Server-sent events"). rm_sse begins the stream: 200, text/event-stream,
  * Cache-Control: no-store. rm_sse_event writes one event: `event` and `id` may be NULL; data of several lines is
- * written as several data fields. A line end in `event` or `id` is a mistake and answers as rm_abort does. rm_sse_comment
- * writes a comment, which keeps connections alive that see no events. */
+ * written as several data fields. A line end in `event` or `id` is a mistake: 500, or, when something has left already, as
+ * rm_abort. rm_sse_comment writes a comment, which keeps connections alive that see no events. */
 void rm_sse(struct rm_exchange *x);
 void rm_sse_event(struct rm_exchange *x, const char *event, const char *id, struct span data);
 void rm_sse_comment(struct rm_exchange *x, struct span text);

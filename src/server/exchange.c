@@ -132,7 +132,7 @@ bool exchange_flushed(const struct rm_exchange *x) {
            stream_pending(&conn->stream) <= conn->worker->server->config->output_bytes / 2;
 }
 
-/* A flush that has just begun: it completes in a later turn in any case. */
+/* A flush that has just begun: it completes at the end of this turn at the earliest. */
 static void begin_flush(struct rm_exchange *x) {
     if (exchange_flushed(x)) {
         exchange_due(x);
