@@ -77,6 +77,22 @@ static void test_admin(void **state) {
     assert_has(ask_admin(GET("/")), "404 Not Found");
 }
 
+/* A route of the application's has the name of one of the admin's: one series for both, no other comes twice. */
+static void test_admin_and_own(void **state) {
+    (void)state;
+    static const char series[] = "duration_seconds_count{http_request_method=\"GET\",http_route=\"/healthz\"} ";
+    rig_open(&rig, &own_app, ADMIN);
+    assert_string_equal(rig_get(&rig, "/healthz", 200), "ours");
+    assert_has(ask_admin(GET("/healthz")), "200 OK");
+    assert_has(ask_admin(GET("/readyz")), "200 OK");
+    const char *text = ask_admin(GET("/metrics"));
+    const char *at = strstr(text, series);
+    assert_non_null(at);
+    assert_int_equal(at[sizeof series - 1], '2');
+    assert_null(strstr(at + 1, series));
+    assert_has(text, "count{http_request_method=\"GET\",http_route=\"/readyz\"} 1");
+}
+
 /* All that may be served are: the admin is served nevertheless. */
 static void test_admin_when_full(void **state) {
     (void)state;
@@ -132,6 +148,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_not_there, close_rig),
         cmocka_unit_test_teardown(test_any_path_is_taken, close_rig),
         cmocka_unit_test_teardown(test_admin, close_rig),
+        cmocka_unit_test_teardown(test_admin_and_own, close_rig),
         cmocka_unit_test_teardown(test_admin_when_full, close_rig),
         cmocka_unit_test_teardown(test_admin_while_draining, close_rig),
         cmocka_unit_test_teardown(test_leaving, close_rig),

@@ -137,9 +137,21 @@ static void test_metrics(void **state) {
     }
 }
 
+/* The time of the start is that of the start, not of the first client's. */
+static void test_start(void **state) {
+    (void)state;
+    int64_t start = ring_wall_seconds(rig.worker->ring);
+    assert_true(start > 0);
+    rig_run(&rig, 5000);
+    assert_int_equal(number_after(rig_get(&rig, "/metrics", 200), "\nprocess_start_time_seconds "), start);
+    const char *body = rig_get(&rig, "/stats", 200);
+    assert_int_equal(number_after(body, "\"started_seconds\":"), start);
+    assert_true(number_after(body, "\"uptime_seconds\":") >= 5);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
 
 int main(void) {
-    const struct CMUnitTest tests[] = { TEST(test_sum), TEST(test_stats), TEST(test_metrics) };
+    const struct CMUnitTest tests[] = { TEST(test_sum), TEST(test_stats), TEST(test_metrics), TEST(test_start) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,9 +2,11 @@
  * are summed, because one series per worker and counter is what overloads a Prometheus. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "mem/assert.h"
+#include "server/builtin.h"
 #include "server/exchange.h"
 #include "server/figures.h"
 #include "server/logger.h"
@@ -118,7 +120,7 @@ static void write_build(struct rm_exchange *x, const struct worker *worker) {
     write_line(x, "ringmain_build_info{version=\"%s\",backend=\"%s\",fallback=\"%s\"} 1\n", rm_version(),
                worker->report.backend, worker->report.fallback ? "true" : "false");
     write_family(x, "process_start_time_seconds", "gauge", "Start of the process, in seconds since 1970.");
-    write_value(x, "process_start_time_seconds", (uint64_t)worker->started_seconds);
+    write_value(x, "process_start_time_seconds", (uint64_t)worker->server->workers[0].started_seconds);
 }
 
 static void write_http(struct rm_exchange *x, const struct worker_figures *figures) {
@@ -192,10 +194,9 @@ static void write_row(struct rm_exchange *x, const char *method, const char *rou
     write_line(x, "%s_count{%s} %llu\n", name, labels, (unsigned long long)count);
 }
 
-/* A row of all workers; false when nothing was counted. */
+/* Adds a row of all workers to the sum; false when nothing was counted in it. */
 static bool sum_row(const struct server *server, uint32_t index, struct observe_row *sum) {
     uint64_t count = 0;
-    *sum = (struct observe_row){ 0 };
     for (uint32_t w = 0; w < server->config->workers; w++) {
         const struct observe_row *row = &server->workers[w].observer.rows[index];
         for (unsigned i = 0; i < OBSERVE_BUCKETS; i++) {
@@ -208,23 +209,46 @@ static bool sum_row(const struct server *server, uint32_t index, struct observe_
     return count > 0;
 }
 
-/* Routes that nobody has asked for have no rows: that keeps the answer short. */
+static const char *method_of(const struct server *server, uint32_t row) {
+    return row % 2 == 0 ? server->table[row / 2].method : "HEAD";
+}
+
+static bool same_series(const struct server *server, uint32_t a, uint32_t b) {
+    return strcmp(method_of(server, a), method_of(server, b)) == 0 &&
+           strcmp(server->table[a / 2].path, server->table[b / 2].path) == 0;
+}
+
+/* Routes that nobody has asked for have no rows: that keeps the answer short. A route of the admin's may have the name of one
+ * of the application's: they are one series, because a Prometheus takes none twice. */
+static void write_routes(struct rm_exchange *x, const struct server *server) {
+    uint32_t end = 2 * server->route_count, own = server->admin_router != NULL ? end - 2 * BUILTIN_ADMIN_COUNT : end;
+    bool written[2 * BUILTIN_ADMIN_COUNT] = { false };
+    for (uint32_t i = 0; i < end; i++) {
+        struct observe_row sum = { 0 };
+        if ((i >= own && written[i - own]) || !sum_row(server, i, &sum)) {
+            continue;
+        }
+        for (uint32_t k = i < own ? own : end; k < end; k++) {
+            if (!written[k - own] && same_series(server, i, k)) {
+                (void)sum_row(server, k, &sum);
+                written[k - own] = true;
+            }
+        }
+        write_row(x, method_of(server, i), server->table[i / 2].path, &sum);
+    }
+}
+
 static void write_durations(struct rm_exchange *x, const struct server *server) {
     static const char *const methods[HTTP_METHODS_COUNT + 1] = {
         [HTTP_GET] = "GET",         [HTTP_HEAD] = "HEAD",       [HTTP_POST] = "POST",   [HTTP_PUT] = "PUT",
         [HTTP_DELETE] = "DELETE",   [HTTP_CONNECT] = "CONNECT", [HTTP_OPTIONS] = "OPTIONS",
         [HTTP_TRACE] = "TRACE",     [HTTP_PATCH] = "PATCH",     [HTTP_METHOD_UNKNOWN] = "_OTHER",
     };
-    struct observe_row sum;
     write_family(x, "http_server_request_duration_seconds", "histogram",
                  "Time from the head of a request to the end of its handlers, in turns: 0 when that was one.");
-    for (uint32_t i = 0; i < 2 * server->route_count; i++) {
-        const struct rm_route *route = &server->table[i / 2];
-        if (sum_row(server, i, &sum)) {
-            write_row(x, i % 2 == 0 ? route->method : "HEAD", route->path, &sum);
-        }
-    }
+    write_routes(x, server);
     for (uint32_t i = 0; i <= HTTP_METHODS_COUNT; i++) {
+        struct observe_row sum = { 0 };
         if (sum_row(server, 2 * HTTP_ROUTES_MAX + i, &sum)) {
             write_row(x, methods[i], "_OTHER", &sum);
         }

@@ -123,7 +123,8 @@ int worker_open(struct worker *worker, struct server *server, uint32_t index, ch
         streams_init(&worker->streams, worker->ring, &worker->pools[PLAN_SEGMENTS], &worker->pools[PLAN_BLOCKS]);
         init_http(worker);
         worker->drain_timer.kind = TIMER_DRAIN;
-        worker->now_ns = ring_now(worker->ring);
+        worker->now_ns = worker->started_ns = ring_now(worker->ring);
+        worker->started_seconds = ring_wall_seconds(worker->ring);
         code = start_application(worker, why);
     }
     if (code != EXIT_FINE) {
@@ -324,10 +325,6 @@ int32_t worker_turn(struct worker *worker) {
     worker->now_ns = ring_now(worker->ring);
     worker->http.now_ns = worker->now_ns;
     keep_date(worker);
-    if (worker->started_ns == 0) {
-        worker->started_ns = worker->now_ns;
-        worker->started_seconds = worker->date_seconds;
-    }
     for (struct ring_event event; ring_next(worker->ring, &event);) {
         take_event(worker, &event);
     }

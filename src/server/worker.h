@@ -85,7 +85,7 @@ struct worker {
     /* start and end */
     uint32_t index;
     uint64_t started_ns;     /* ring_now and */
-    int64_t started_seconds; /* ring_wall_seconds of its first turn */
+    int64_t started_seconds; /* ring_wall_seconds of worker_open: its first turn may be much later */
     uint32_t listener_count;
     struct listener listeners[CONFIG_LISTENERS_MAX];
     uint32_t admin_conns; /* open connections of admin listeners */
