@@ -179,6 +179,20 @@ def case_log_cannot_be_opened(programs):
     expect(done.returncode == 78 and "/nonexistent/x" in done.stderr, done)
 
 
+def case_log_cannot_be_reopened(programs):
+    """The old file goes on, and nobody says that there is a new one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "access.log"
+        server = arena.Arena(programs.hello, "--workers", "1", "--access-log", str(path))
+        path.rename(f"{path}.1")
+        path.mkdir()
+        server.signal(signal.SIGHUP)
+        eventually(lambda: any("is not reopened" in line for line in server.lines), "a warning")
+        arena.get(server.port, "/")
+        expect(server.stop() == 0 and not any("reopened the access log" in line for line in server.lines), server.lines)
+        expect(len(Path(f"{path}.1").read_text().splitlines()) == 1, "its line")
+
+
 def case_log_on_standard_output(programs):
     process = subprocess.Popen([programs.hello, "--listen", "127.0.0.1:0", "--access-log", "-"], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)

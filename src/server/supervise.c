@@ -82,16 +82,26 @@ static int wait_for_news(const struct watch *watch, uint64_t until_ns) {
 
 /* ------------------------------------------------------------------------------------------------- reopen ---- */
 
+/* True when the file is another one. Why it is not is said by the log's thread; or it is kept waiting by the old one. */
+static bool reopen_log(struct logger *logger) {
+    uint64_t before = counter_read(&logger->reopens);
+    logger_reopen(logger);
+    for (int ms = 0; logger_reopening(logger) && ms < REOPEN_MS; ms += REOPEN_LOOK_MS) {
+        nanosleep(&(struct timespec){ .tv_nsec = REOPEN_LOOK_MS * (long)NS_PER_MS }, NULL);
+    }
+    return counter_read(&logger->reopens) != before;
+}
+
 /* systemd.service(5), Type=notify-reload: the time lets it tell this reload from an earlier one. */
 static void reopen(const struct watch *watch) {
     struct logger *logger = watch->server->logger;
     notify_send(watch->notify, "RELOADING=1\nMONOTONIC_USEC=%lu", (unsigned long)(clock_ns() / 1000));
     if (logger != NULL) {
-        logger_reopen(logger);
-        for (int ms = 0; logger_reopening(logger) && ms < REOPEN_MS; ms += REOPEN_LOOK_MS) {
-            nanosleep(&(struct timespec){ .tv_nsec = REOPEN_LOOK_MS * (long)NS_PER_MS }, NULL);
+        if (reopen_log(logger)) {
+            log_line(LOG_INFO, "%s: reopened the access log", watch->server->app->name);
+        } else {
+            log_line(LOG_WARN, "%s: the access log is not reopened", watch->server->app->name);
         }
-        log_line(LOG_INFO, "%s: reopened the access log", watch->server->app->name);
     }
     notify_send(watch->notify, "READY=1");
 }
