@@ -31,7 +31,8 @@ struct span {
 #endif
 
 /* One request and its response. Belongs to the worker; valid from the call of the handler until a handler returns
- * RM_DONE. */
+ * RM_DONE. What writes to it or lets it wait is for its own handlers, while they run: who has news for a parked one (a watch, a
+ * timer, another handler) leaves them where its handler finds them when it goes on. */
 struct rm_exchange;
 
 /* One thread of the server, with the ring that it owns. Valid from rm_app.worker_start to the return of rm_app.worker_stop;
@@ -40,7 +41,7 @@ struct rm_worker;
 
 /* What a handler returns. */
 enum rm_step {
-    RM_DONE, /* the response is complete (none written: 204) */
+    RM_DONE, /* the response is complete (none written: 204); it leaves when what was started to wait for is done */
     RM_PARK, /* rm_then() was called and something that completes later was started; at least one of these, else 500 */
 };
 

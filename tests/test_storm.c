@@ -10,6 +10,7 @@ static struct rig rig;
 static uint64_t random_state;
 static int fds[DESCRIPTORS];
 static unsigned finished, cut_short; /* exchanges that came to their end; ends that they were told */
+static unsigned lent, returned;     /* things that responses were lent */
 
 static uint64_t draw(uint64_t n) {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
@@ -28,9 +29,20 @@ struct course {
 
 static enum rm_step go_on(struct rm_exchange *x);
 
+static char text[3000];
+
+static void take_back(void *arg) {
+    assert_ptr_equal(arg, text);
+    returned++;
+}
+
 static enum rm_step finish(struct rm_exchange *x, struct course *course) {
     assert_int_equal(course->jobs_begun, course->jobs_done);
     finished++;
+    if (!course->streaming && draw(2) == 0) {
+        lent++;
+        return rm_lend(x, 200, "text/plain", (struct span){ text, draw(sizeof text) }, take_back, text);
+    }
     if (!course->streaming) {
         return rm_text(x, 200, "fine");
     }
@@ -62,10 +74,12 @@ static enum rm_step ended(struct rm_exchange *x) {
 }
 
 static void write_something(struct rm_exchange *x, const struct course *course) {
-    static char text[3000];
-    if (course->streaming) {
-        memset(text, 's', sizeof text);
-        rm_write(x, (struct span){ text, draw(sizeof text) });
+    struct span part = { text, draw(sizeof text) };
+    if (course->streaming && draw(3) == 0) {
+        lent++;
+        rm_write_lent(x, part, take_back, text);
+    } else if (course->streaming) {
+        rm_write(x, part);
     }
 }
 
@@ -109,6 +123,13 @@ static void change_descriptors(void) {
     }
 }
 
+static const char *const requests[] = {
+    GET("/any"),
+    GET("/any") GET("/any") GET("/any"),
+    "HEAD /any HTTP/1.1\r\nHost: a\r\n\r\n" GET("/any"),
+    GET("/any") "GET /any HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" GET("/any"),
+};
+
 static void act(struct rig_client *client) {
     switch (draw(8)) {
     case 0: rig_drop(&rig, client, true); break;
@@ -121,7 +142,7 @@ static void act(struct rig_client *client) {
         break;
     default:
         if (!client->closed) {
-            rig_send(&rig, client, draw(2) == 0 ? GET("/any") : GET("/any") GET("/any") GET("/any"));
+            rig_send(&rig, client, requests[draw(sizeof requests / sizeof requests[0])]);
         }
         break;
     }
@@ -146,8 +167,10 @@ static void calm_down(void) {
 static uint64_t storm(uint64_t seed) {
     struct sim_options options;
     sim_options_rough(&options);
-    options.job_delay_ns_max = 5 * NS_PER_MS;
     random_state = seed;
+    options.job_delay_ns_max = draw(2) * 5 * NS_PER_MS;
+    lent = returned = 0;
+    memset(text, 's', sizeof text);
     rig_open_world(&rig, &app, "--watches 5 --offloads 4 --output-bytes 8K --write-timeout 2s --drain-timeout 60s", seed,
                    &options);
     for (int i = 0; i < DESCRIPTORS; i++) {
@@ -171,15 +194,20 @@ static uint64_t storm(uint64_t seed) {
     return sim_trace(rig.world);
 }
 
+static void close_rig(void) {
+    rig_close(&rig);
+    assert_int_equal(lent, returned);
+}
+
 static uint64_t first_seed = 1, seeds = 60;
 
 static void test_storm(void **state) {
     (void)state;
     for (uint64_t seed = first_seed; seed < first_seed + seeds; seed++) {
         uint64_t first = storm(seed);
-        rig_close(&rig);
+        close_rig();
         uint64_t second = storm(seed);
-        rig_close(&rig);
+        close_rig();
         if (first != second) {
             fail_msg("seed %lu does not repeat", (unsigned long)seed);
         }
