@@ -263,7 +263,7 @@ enum rm_end {
 
 /* Names the handler that goes on instead of the next one when one of these comes about while the exchange is parked: its
  * timers and descriptors are no longer waited for, and when the offloaded jobs that are under way have ended, `end`
- * runs, at the end of a turn and never inside another handler. It may park again; it is called once for each reason, or for
+ * runs, never inside another handler. It may park again; it is called once for each reason, or for
  * several that came about before it ran. NULL, as at first: nothing is cut short, and the exchange goes on in its time. A
  * reason that is there already when the exchange parks counts as one that comes about then. */
 void rm_on_end(struct rm_exchange *x, rm_handler_fn *end);
