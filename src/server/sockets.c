@@ -96,13 +96,13 @@ static bool stale(const struct ring_address *address, const char *path) {
     return nobody;
 }
 
-/* The mode holds from the moment that the name is there: bind(2) gives it the descriptor's, less the umask, and what the
- * umask has taken comes back before listen(2), until which nobody can connect. unix(7) */
-static int make_unix(int fd, const struct ring_address *address, const char *path, uint32_t mode) {
-    if (fchmod(fd, mode) != 0 || bind(fd, (const struct sockaddr *)&address->storage, address->len) != 0) {
-        return -1;
-    }
-    return chmod(path, mode) != 0 || listen(fd, SOCKETS_BACKLOG) != 0 ? -1 : 0;
+/* The mode holds from the moment that the name is there: bind(2) gives it what the umask leaves of 0777, unix(7). Not by
+ * chmod(2): in a folder that others may write, the name may be a link of theirs by then. */
+static int make_unix(int fd, const struct ring_address *address, uint32_t mode) {
+    mode_t before = umask(0777u & ~mode);
+    int result = bind(fd, (const struct sockaddr *)&address->storage, address->len);
+    umask(before);
+    return result != 0 ? -1 : listen(fd, SOCKETS_BACKLOG);
 }
 
 static int open_unix(struct listen_place *place, uint32_t mode, char *why) {
@@ -112,7 +112,7 @@ static int open_unix(struct listen_place *place, uint32_t mode, char *why) {
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct stat status;
-    if (fd < 0 || make_unix(fd, &place->address, name->sun_path, mode) != 0 || lstat(name->sun_path, &status) != 0) {
+    if (fd < 0 || make_unix(fd, &place->address, mode) != 0 || lstat(name->sun_path, &status) != 0) {
         int code = unavailable(&place->address, "", why);
         if (fd >= 0) {
             close(fd);
