@@ -251,6 +251,55 @@ static void test_reopen_the_same_pipe(void **state) {
     close(reader);
 }
 
+/* A worker that is faster than the file does not keep the others' lines out of it. */
+static void test_takes_turns(void **state) {
+    (void)state;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_int_equal(fcntl(reader, F_SETPIPE_SZ, RING_BYTES / 2), RING_BYTES / 2);
+    while (put(0, "one more of the fast worker's\n")) {
+    }
+    assert_true(put(1, "other\n"));
+    start(path);
+    char text[4096 + 1];
+    bool found = false;
+    for (size_t got = 0; !found && got < 3 << 20;) {
+        ssize_t n = read(reader, text, sizeof text - 1);
+        text[n > 0 ? n : 0] = '\0';
+        found = strstr(text, "other") != NULL;
+        got += n > 0 ? (size_t)n : 0;
+        usleep(n > 0 ? 0 : 1000);
+        while (put(0, "one more of the fast worker's\n")) { /* it is never without a line */
+        }
+    }
+    assert_true(found);
+    int saved = quiet_stderr();
+    logger_stop(&logger);
+    loud_stderr(saved);
+    close(reader);
+}
+
+/* A turn that ends just then does not keep the last lines out of the file. */
+static void test_last_turn(void **state) {
+    (void)state;
+    size_t lines = 0;
+    while (put(0, "0123456789abcde\n")) {
+        lines++;
+    }
+    size_t taken = lines / 2;
+    lines_take(&rings[0], 16 * taken); /* so that what follows is in two pieces */
+    while (put(0, "0123456789abcde\n")) {
+        lines++;
+    }
+    assert_true(logger_open(&logger, path));
+    logger.in_turn = (1 << 20) - 1;
+    logger.stop = true; /* it finds this when it starts */
+    assert_true(logger_start(&logger, ring_list, RINGS));
+    logger_stop(&logger);
+    assert_int_equal(lines_peek(&rings[0]).len, 0);
+    assert_int_equal(strlen(contents(path)), 16 * (lines - taken));
+}
+
 /* A pipe that stays full does not keep the server from ending. */
 static void test_stop_with_a_full_pipe(void **state) {
     (void)state;
@@ -300,6 +349,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_pipe, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reopen_the_same_pipe, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_takes_turns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_last_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop_with_a_full_pipe, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sleeps, set_up, tear_down),
     };

@@ -17,6 +17,7 @@ enum {
     QUIET_MS = 1000,      /* without a line, before it sleeps until it is nudged */
     RETRY_MS = 1000,      /* after an error */
     BUSY_BYTES = 128 * 1024, /* of one worker's lines at a look: look sooner */
+    TURN_BYTES = 1024 * 1024, /* of one worker in a row, if it has so many; then come the others */
     PIPE_BYTES = 4096,    /* what a pipe or socket that is ready takes without blocking: PIPE_BUF */
     FAREWELL_MS = 1000,   /* for a pipe that is full at the end */
 };
@@ -120,7 +121,12 @@ static enum outcome write_ring(struct logger *logger, struct lines *ring) {
             return FAILED;
         }
         take(logger, ring, bytes.data, logger->partial, (size_t)n);
+        logger->in_turn += (size_t)n;
+        if (logger->in_turn >= TURN_BYTES && logger->partial == 0) {
+            break; /* a worker that is faster than the file does not keep the others, or an order, waiting */
+        }
     }
+    logger->in_turn = 0;
     return WRITTEN;
 }
 
@@ -170,12 +176,20 @@ static void sleep_long(struct logger *logger) {
     __atomic_store_n(&logger->asleep, false, __ATOMIC_RELAXED);
 }
 
-static void farewell(struct logger *logger) {
+static enum outcome write_rest(struct logger *logger) {
     size_t most = 0;
-    enum outcome outcome = write_all(logger, &most);
+    enum outcome outcome = WRITTEN;
+    while (outcome == WRITTEN && anything(logger)) {
+        outcome = write_all(logger, &most);
+    }
+    return outcome;
+}
+
+static void farewell(struct logger *logger) {
+    enum outcome outcome = write_rest(logger);
     for (int ms = 0; outcome == STUCK && ms < FAREWELL_MS; ms += LOOK_MS) {
         nap(logger, LOOK_MS);
-        outcome = write_all(logger, &most);
+        outcome = write_rest(logger);
     }
     if (outcome != WRITTEN) {
         log_line(LOG_ERROR, "access log: %s did not take the last lines", logger->path);

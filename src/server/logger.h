@@ -31,6 +31,7 @@ struct logger {
     bool plain;     /* a plain file: it takes all in one write */
     uint32_t at;    /* the ring that is written */
     size_t partial; /* bytes of its first line that `fd` has already */
+    size_t in_turn; /* bytes of it that were written in a row */
     uint64_t said_ns;     /* when an error was logged last */
     uint64_t errors_said; /* write_errors then */
 
