@@ -40,6 +40,7 @@ static int clean(void **state) {
     unsetenv("PORT");
     unsetenv("RINGMAIN_LISTEN");
     unsetenv("RINGMAIN_WORKERS");
+    unsetenv("RINGMAIN_ADMIN");
     unsetenv("RINGMAIN_COLOR");
     unsetenv("RINGMAIN_IDLE_TIMEOUT");
     return 0;
@@ -108,6 +109,11 @@ static void test_precedence(void **state) {
     assert_int_equal(read_line("--listen 127.0.0.1:1 --listen 127.0.0.1:2"), EXIT_FINE);
     assert_int_equal(config.listen_count, 2);
     assert_string_equal(address(0), "127.0.0.1:1");
+    setenv("RINGMAIN_ADMIN", "127.0.0.1:9", 1);
+    assert_int_equal(read_line(""), EXIT_FINE);
+    assert_true(config.admin.len > 0);
+    assert_int_equal(read_line("--admin none"), EXIT_FINE);
+    assert_int_equal(config.admin.len, 0);
 }
 
 static void test_actions(void **state) {

@@ -165,8 +165,12 @@ static bool read_log_level(struct config *config, const char *text, char *why) {
 }
 
 static bool read_admin(struct config *config, const char *text, char *why) {
+    if (strcmp(text, "none") == 0) {
+        config->admin.len = 0;
+        return true;
+    }
     return ring_address_parse(span_text(text), &config->admin) ||
-           WHY("must be ADDRESS:PORT, [V6]:PORT, :PORT or unix:PATH (numbers, no names)");
+           WHY("must be none, ADDRESS:PORT, [V6]:PORT, :PORT or unix:PATH (numbers, no names)");
 }
 
 static bool read_unix_mode(struct config *config, const char *text, char *why) {
@@ -219,7 +223,7 @@ static bool set_version(struct config *config, const char *text, char *why) {
 
 static const struct flag flags[] = {
     { "listen", "ADDR:PORT|unix:PATH", NULL, "127.0.0.1:8080", read_listen, "where to listen; may be repeated (PORT)" },
-    { "admin", "ADDR:PORT|unix:PATH", NULL, "none", read_admin,
+    { "admin", "ADDR:PORT|unix:PATH|none", "none", NULL, read_admin,
       "answers /healthz, /readyz, /metrics and /stats there, and not at --listen" },
     { "unix-mode", "OCTAL", "0660", NULL, read_unix_mode, "mode of the Unix sockets that are made" },
     { "workers", "N|auto", "auto", NULL, read_workers, "threads, each with a ring of its own; auto: one per CPU" },
