@@ -618,6 +618,8 @@ def main(argv):
     if len(argv) != 5:
         sys.exit(__doc__)
     programs = Programs(argv)
+    if "uring" not in arena.backends(programs.arena):
+        os.environ["RINGMAIN_IO"] = "epoll"  # asked for, it is no fallback, of which a line would tell
     cases = [(name.removeprefix("case_"), lambda function=function: function(programs))
              for name, function in globals().items() if name.startswith("case_")]
     return arena.run_cases(cases)
