@@ -10,6 +10,8 @@ static struct {
     uint32_t in_turn_max, all;
     uint32_t all_before_polite; /* requests for /flood that ran before the one for /polite */
     uint32_t first_turn, last_turn;
+    uint32_t behind_polite; /* requests for /flood in the turn behind the one of /polite */
+    uint32_t polite_turn;
 } seen;
 
 static enum rm_step flood(struct rm_exchange *x) {
@@ -18,6 +20,9 @@ static enum rm_step flood(struct rm_exchange *x) {
         seen.in_turn = 0;
     }
     seen.in_turn++;
+    if (seen.polite_turn != 0 && rig.worker->turn == seen.polite_turn + 1) {
+        seen.behind_polite++;
+    }
     seen.all++;
     seen.in_turn_max = seen.in_turn > seen.in_turn_max ? seen.in_turn : seen.in_turn_max;
     return rm_text(x, 200, "flood");
@@ -25,6 +30,7 @@ static enum rm_step flood(struct rm_exchange *x) {
 
 static enum rm_step polite(struct rm_exchange *x) {
     seen.all_before_polite = seen.all;
+    seen.polite_turn = rig.worker->turn;
     return rm_text(x, 200, "polite");
 }
 
@@ -74,6 +80,18 @@ static void test_a_turn_is_bounded(void **state) {
     assert_in_range(seen.all_before_polite, 0, 4 * ALLOWANCE);
 }
 
+/* While others are served, whoever floods gets less. */
+static void test_others_come_first(void **state) {
+    (void)state;
+    struct rig_client *greedy = rig_connect(&rig), *other = rig_connect(&rig);
+    send_times(greedy, GET("/flood"), FLOOD);
+    rig_send(&rig, other, GET("/polite"));
+    rig_run(&rig, 1000);
+    assert_has(other->text, "polite");
+    assert_int_equal(count_of(greedy->text, "200 OK"), FLOOD);
+    assert_in_range(seen.behind_polite, 1, ALLOWANCE / CONN_GREEDY_PART);
+}
+
 /* Requests that no handler sees cost a turn as well. */
 static void test_errors_count(void **state) {
     (void)state;
@@ -119,6 +137,7 @@ static void test_death_between_turns(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_turn_is_bounded, open_rig, close_rig),
+        cmocka_unit_test_setup_teardown(test_others_come_first, open_rig, close_rig),
         cmocka_unit_test_setup_teardown(test_errors_count, open_rig, close_rig),
         cmocka_unit_test_setup_teardown(test_greed_passes, open_rig, close_rig),
         cmocka_unit_test_setup_teardown(test_death_between_turns, open_rig, close_rig),

@@ -278,11 +278,13 @@ static void take_piece(struct conn_state *conn, struct http_exchange *x, struct 
 }
 
 /* A turn runs at most limits.pipeline requests of one connection: what a flood of them costs, all others wait for. The rest
- * comes in the next turn, behind what the others have sent meanwhile. */
+ * comes in the next turn, behind what the others have sent meanwhile; and less of it at a time while there are others. */
 static void allow(struct conn_state *conn) {
     if (conn->turn != conn->worker->turn) {
         conn->turn = conn->worker->turn;
-        conn->http.allowance = conn->worker->http.limits.pipeline;
+        uint32_t most = conn->worker->http.limits.pipeline;
+        bool in_the_way = conn->greedy && conn->turn - conn->worker->polite_turn <= 1;
+        conn->http.allowance = in_the_way ? (most + CONN_GREEDY_PART - 1) / CONN_GREEDY_PART : most;
     }
 }
 
@@ -364,6 +366,7 @@ void conn_received(struct conn_state *conn, const struct ring_event *event) {
         if (!conn->peer_ended) {
             feed(conn, event->bytes);
             conn->greedy &= conn->full;
+            conn->worker->polite_turn = conn->greedy ? conn->worker->polite_turn : conn->worker->turn;
         }
         settle(conn);
     } else if (!conn->peer_ended) {

@@ -74,6 +74,7 @@ struct worker {
     struct link due;    /* exchanges that are run at the end of this turn: struct rm_exchange.parked */
     struct link parked; /* those that wait, likewise */
     uint32_t turn;      /* counts worker_turn */
+    uint32_t polite_turn; /* the last one in which somebody was served who is not greedy */
     struct watch_table watches;
     struct pool pools[PLAN_POOLS_COUNT];
     int64_t date_seconds; /* of http.date */
