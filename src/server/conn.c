@@ -283,7 +283,7 @@ static void allow(struct conn_state *conn) {
     if (conn->turn != conn->worker->turn) {
         conn->turn = conn->worker->turn;
         uint32_t most = conn->worker->http.limits.pipeline;
-        bool in_the_way = conn->greedy && conn->turn - conn->worker->polite_turn <= 1;
+        bool in_the_way = conn->greedy && conn->turn - conn->worker->polite_turn <= CONN_POLITE_TURNS;
         conn->http.allowance = in_the_way ? (most + CONN_GREEDY_PART - 1) / CONN_GREEDY_PART : most;
     }
 }

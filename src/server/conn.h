@@ -23,6 +23,7 @@ enum conn_phase { CONN_OPEN, CONN_FLUSH, CONN_LINGER, CONN_CLOSING };
 
 enum {
     CONN_GREEDY_PART = 4, /* who has used up a turn's allowance gets this part of it while others are served, too */
+    CONN_POLITE_TURNS = 4, /* as they are when one was in the last so many turns: some turns only tell what was sent */
     CONN_LINGER_BYTES = 4 * 1024 * 1024, /* dropped at most while lingering */
     CONN_LINGER_MS = 2000,               /* and for this long at most, */
     CONN_LINGER_DRAINING_MS = 500,       /* or this long when the worker is on its way out */
