@@ -571,6 +571,7 @@ bool rig_decode(struct rig *rig) {
     static const char cut[] = "[CUT]";
     char *out = rig->output;
     struct span rest = span_of(rig->output, rig->output_len);
+    rig->output_cut = false;
     while (rest.len > 0) {
         size_t head = up_to_chunks(rest);
         memmove(out, rest.data, head);
@@ -584,6 +585,7 @@ bool rig_decode(struct rig *rig) {
         if (!whole && rest.len > 0) {
             return false;
         }
+        rig->output_cut = !whole;
         if (!whole) {
             memcpy(out, cut, sizeof cut - 1); /* there is room: a chunk has lost its framing */
             out += sizeof cut - 1;

@@ -66,6 +66,7 @@ struct rig {
     const char *fault; /* set by rig_summary: a head that lacks what each must have, or NULL */
     char *output;      /* everything that came out, taken from `out` */
     size_t output_len;
+    bool output_cut; /* set by rig_decode: the last body ended without its end */
 };
 
 /* Allocates. Ends the program when it can't. */

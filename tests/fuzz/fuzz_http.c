@@ -94,8 +94,7 @@ static void decode(struct rig *rig, bool plenty_of_memory) {
     if (!rig_decode(rig)) {
         demand("a chunk that is none", "in the output");
     }
-    bool cut = rig->output_len >= 5 && memcmp(rig->output + rig->output_len - 5, "[CUT]", 5) == 0;
-    if (cut && plenty_of_memory && rig->cuts == 0) {
+    if (rig->output_cut && plenty_of_memory && rig->cuts == 0) {
         demand("a body that nobody has cut is", "in the output");
     }
 }
