@@ -288,7 +288,7 @@ static void allow(struct conn_state *conn) {
     }
 }
 
-/* http wants no more input for now. */
+/* http wants no more input before it is called again. */
 static void fill_up(struct conn_state *conn) {
     conn->full = true;
     if (conn->http.allowance == 0) {
