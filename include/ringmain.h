@@ -31,7 +31,8 @@ struct span {
 #endif
 
 /* One request and its response. Belongs to the worker; valid from the call of the handler until a handler returns
- * RM_DONE. What writes to it or lets it wait is for its own handlers, while they run: who has news for a parked one (a watch, a
+ * RM_DONE. What writes to it or lets it wait is for its own handlers, while they run: who has news for a parked one (a
+ * watch, a
  * timer, another handler) leaves them where its handler finds them when it goes on. */
 struct rm_exchange;
 
@@ -49,7 +50,8 @@ typedef enum rm_step rm_handler_fn(struct rm_exchange *x);
 
 /* A piece of a streamed body, in order; borrowed during the call. Return false to refuse the rest: the handler's
  * answer, if it wrote one, else 400, is sent and the connection is closed. What is written here leaves when the body
- * is over. When the rest never comes, or is refused, the handler does not run: what pieces need is best taken with rm_alloc. */
+ * is over. When the rest never comes, or is refused, the handler does not run: what pieces need is best taken with
+ * rm_alloc. */
 typedef bool rm_piece_fn(struct rm_exchange *x, struct span piece);
 
 enum rm_body {
@@ -81,6 +83,9 @@ struct rm_app {
     const char *name; /* of the program, for --help and logs */
     const struct rm_route *routes;
     const struct rm_option *options; /* may be NULL */
+    const struct rm_statement *statements; /* may be NULL; else `statement_count` of them, what rm_query takes points
+                                              into it */
+    uint32_t statement_count;
 
     /* Called once on the main thread, after the command line was read and before a socket is opened; may allocate. Returns 0,
      * or an exit code (78: bad configuration) after it said why on stderr. May be NULL. */
@@ -207,7 +212,8 @@ void rm_json_raw(struct rm_exchange *x, const char *key, struct span json);
 void rm_stream(struct rm_exchange *x, int status, const char *content_type);
 
 /* Backpressure: one more thing that the exchange waits for, as rm_sleep is: until what was written so far has been given to
- * the kernel but for at most half of --output-bytes. Call it, then rm_then(), then return RM_PARK. Completes at the end of the
+ * the kernel but for at most half of --output-bytes. Call it, then rm_then(), then return RM_PARK. Completes at the
+ * end of the
  * turn, once in a turn at most, when there is nothing to wait for, and when the client has gone; a client that takes nothing
  * for --write-timeout has. */
 void rm_flush(struct rm_exchange *x);
@@ -274,6 +280,143 @@ unsigned rm_ended(const struct rm_exchange *x);
 
 /* True when RM_END_GONE is one of them: what is written will not be sent. Noticed while parked, too. */
 bool rm_gone(const struct rm_exchange *x);
+
+/* ------------------------------------------------------------------------------------------------------- Postgres ---- */
+
+/* The types of parameters: their OIDs in pg_type. */
+enum rm_type {
+    RM_TYPES_END = 0,
+    RM_BOOL = 16, RM_BYTEA = 17, RM_INT8 = 20, RM_INT2 = 21, RM_INT4 = 23, RM_TEXT = 25, RM_JSON = 114, RM_FLOAT4 = 700,
+    RM_FLOAT8 = 701, RM_VARCHAR = 1043, RM_DATE = 1082, RM_TIMESTAMP = 1114, RM_TIMESTAMPTZ = 1184, RM_NUMERIC = 1700,
+    RM_UUID = 2950, RM_JSONB = 3802,
+};
+
+/* What may be done with a statement. */
+enum {
+    RM_READ_ONLY = 1,   /* it only reads: when its connection is lost it is run once more */
+    RM_SHARED_SYNC = 2, /* with RM_READ_ONLY: it may share its Sync, and so its implicit transaction, with queries of other
+                           requests that are sent in the same turn. Cheaper for the server; the price: docs/postgres.md */
+    RM_NESTED = 4,      /* as JSON, columns "a.b", "a.c" beside each other are an object "a" with the members "b" and "c" */
+};
+
+/* A statement of the application's: one SQL statement with parameters $1, $2, ... A static table of them is
+ * rm_app.statements. Each is prepared once per connection, at its first use. */
+struct rm_statement {
+    const char *sql;
+    const enum rm_type *types; /* of the parameters, ended by RM_TYPES_END: RM_TYPES(RM_INT4, RM_TEXT); NULL: none */
+    unsigned flags;
+    const char *name;          /* in logs and metrics; NULL: its number in the table */
+};
+#define RM_TYPES(...) ((const enum rm_type[]){ __VA_ARGS__, RM_TYPES_END })
+
+/* An argument. Texts and bytes are copied by rm_query. */
+struct rm_arg {
+    enum { RM_ARG_NULL, RM_ARG_BOOL, RM_ARG_INT, RM_ARG_DOUBLE, RM_ARG_TEXT, RM_ARG_BYTES } kind;
+    union {
+        bool boolean;
+        int64_t integer;
+        double real;
+        struct span bytes;
+    } value;
+};
+struct rm_arg rm_null(void);
+struct rm_arg rm_bool_arg(bool value);     /* bool */
+struct rm_arg rm_int_arg(int64_t value);   /* integers, floats, numeric; date: days, timestamps: microseconds since 1970 */
+struct rm_arg rm_double_arg(double value); /* float4, float8 */
+struct rm_arg rm_text_arg(struct span value);  /* every type but bool, integers, floats and bytea: as the server reads it */
+struct rm_arg rm_bytes_arg(struct span value); /* bytea; uuid: 16 bytes */
+
+/* One execution of a statement, and its result. Valid until the handler returns that runs when it is over; NULL where it
+ * could not be started (then the exchange answers 503 or 500): every call here takes NULL and does nothing. */
+struct rm_query;
+
+/* Runs a statement: one more thing that the exchange waits for. Queries of one exchange run beside each other, on any
+ * connections, in any order. `rm_query`: its rows are kept for rm_next_row, in order; one of them, as it comes from the
+ * server, has to fit into 4,000 bytes. `rm_query_json`: its rows are written as JSON while they arrive, for rm_json_rows
+ * and rm_json_row. All rows of a result together are bounded by --db-result-bytes. Wrong arguments are a mistake: 500.
+ *
+ *     rm_query(x, &statements[ITEM], rm_int_arg(id));
+ *     rm_then(x, answer);
+ *     return RM_PARK; */
+#define rm_query(x, ...) rm_query_run((x), RM_KEEP, RM_QUERY_ARGS(__VA_ARGS__))
+#define rm_query_json(x, ...) rm_query_run((x), RM_AS_JSON, RM_QUERY_ARGS(__VA_ARGS__))
+enum rm_rows { RM_KEEP, RM_AS_JSON };
+struct rm_query *rm_query_run(struct rm_exchange *x, enum rm_rows rows, const struct rm_statement *statement,
+                              const struct rm_arg *args, uint32_t count);
+
+/* As rm_query, but `row(row, arg)` is called for each row while they arrive, whatever their size. It must not touch the
+ * exchange; what it has seen counts only when the query ends well. Return false to drop the rest: RM_DB_TOO_LARGE. */
+struct rm_row;
+typedef bool rm_row_fn(const struct rm_row *row, void *arg);
+struct rm_query *rm_query_each(struct rm_exchange *x, rm_row_fn *row, void *arg, const struct rm_statement *statement,
+                               const struct rm_arg *args, uint32_t count);
+
+#define RM_QUERY_LIST(...) ((const struct rm_arg[]){ { RM_ARG_NULL, { 0 } } __VA_OPT__(, ) __VA_ARGS__ })
+#define RM_QUERY_ARGS(statement, ...)           \
+    (statement), RM_QUERY_LIST(__VA_ARGS__) + 1, \
+        (uint32_t)(sizeof(RM_QUERY_LIST(__VA_ARGS__)) / sizeof(struct rm_arg) - 1)
+
+/* In the handler that goes on: the i-th query (from 0) that the exchange started since it ran last; NULL: there is none. */
+struct rm_query *rm_result(struct rm_exchange *x, uint32_t i);
+
+enum rm_db {
+    RM_DB_OK,
+    RM_DB_ERROR,       /* the server said so: rm_db_sqlstate, rm_db_message */
+    RM_DB_ROLLED_BACK, /* another query of its group or its transaction failed: nothing of it remains */
+    RM_DB_BUSY,        /* never sent: too many wait, or it has waited for --db-timeout */
+    RM_DB_DOWN,        /* never sent: there is no database */
+    RM_DB_LOST,        /* sent, and the connection was lost: whether it ran is unknown */
+    RM_DB_TIMEOUT,     /* sent, and not answered within --db-timeout: likewise */
+    RM_DB_TOO_LARGE,   /* its rows were more than --db-result-bytes, or one too large to be kept */
+};
+enum rm_db rm_db_status(const struct rm_query *query);
+const char *rm_db_sqlstate(const struct rm_query *query);   /* "23505"; "" when there was no error of the server's */
+const char *rm_db_message(const struct rm_query *query);    /* of the server's error, cut to 159 bytes; "" */
+const char *rm_db_constraint(const struct rm_query *query); /* that was violated; "" */
+uint64_t rm_db_affected(const struct rm_query *query);      /* rows that an INSERT, UPDATE, DELETE, MERGE has changed */
+uint64_t rm_db_rows(const struct rm_query *query);          /* rows that came */
+
+/* Answers for a query that did not end well, and for NULL: 503 with Retry-After (BUSY, DOWN, LOST, and errors of the
+ * classes 53, 57P and 40), 504 (TIMEOUT, and the error 57014), else 500. */
+enum rm_step rm_db_answer(struct rm_exchange *x, const struct rm_query *query);
+
+/* Rows that were kept, first to last; false: there is none left, or the query did not end well. Valid as the query is. */
+bool rm_next_row(struct rm_query *query, const struct rm_row **row);
+
+/* Fields, by column from 0. False: the field is NULL, of another type, or has no such value; *out is as it was then. Spans
+ * borrow the row. */
+uint32_t rm_columns(const struct rm_row *row);
+bool rm_is_null(const struct rm_row *row, uint32_t column);
+bool rm_get_bool(const struct rm_row *row, uint32_t column, bool *out);
+bool rm_get_int(const struct rm_row *row, uint32_t column, int64_t *out);    /* int2, int4, int8 */
+bool rm_get_double(const struct rm_row *row, uint32_t column, double *out);  /* float4, float8, numeric, integers */
+bool rm_get_text(const struct rm_row *row, uint32_t column, struct span *out); /* texts, json, numeric, and types not
+                                                                                  named here */
+bool rm_get_json(const struct rm_row *row, uint32_t column, struct span *out); /* json, jsonb */
+bool rm_get_bytes(const struct rm_row *row, uint32_t column, struct span *out); /* bytea */
+bool rm_get_uuid(const struct rm_row *row, uint32_t column, uint8_t out[16]);
+bool rm_get_date(const struct rm_row *row, uint32_t column, int32_t *days);       /* since 1970; INT32_MIN, MAX: infinities */
+bool rm_get_timestamp(const struct rm_row *row, uint32_t column, int64_t *us);    /* since 1970; INT64_MIN, MAX: infinities */
+
+/* Writes the rows of rm_query_json that ended well as a JSON array of objects, or the first one as an object (null when
+ * there is none): into the response, with a key in an object and NULL elsewhere, as the other JSON calls. Once for a query:
+ * they are moved, not copied. */
+void rm_json_rows(struct rm_exchange *x, const char *key, struct rm_query *query);
+void rm_json_row(struct rm_exchange *x, const char *key, struct rm_query *query);
+
+/* From here on until it returns, the queries that the handler starts are one group: they are sent together, with one Sync,
+ * run in order as one transaction, and cost one round trip. When one fails, none of them has happened. */
+void rm_group(struct rm_exchange *x);
+
+/* A transaction on a connection of its own. rm_transaction: from here on the queries of the exchange run in it, one after
+ * the other; BEGIN goes with the first of them, without a round trip. It ends with rm_commit or rm_rollback, which are
+ * queries to wait for; when the exchange ends without them, it is rolled back. Committed means that rm_db_status of
+ * rm_commit's result is RM_DB_OK. After an error only rm_rollback makes sense: RM_DB_ROLLED_BACK is what commit says then.
+ * One at a time (else 500); no group in it. Up to --db-transaction-timeout, then its connection is closed: RM_DB_TIMEOUT. */
+enum rm_isolation { RM_READ_COMMITTED, RM_REPEATABLE_READ, RM_SERIALIZABLE, RM_READ_ONLY_TRANSACTION };
+void rm_transaction(struct rm_exchange *x, enum rm_isolation isolation);
+struct rm_query *rm_commit(struct rm_exchange *x);
+struct rm_query *rm_rollback(struct rm_exchange *x);
 
 /* ---------------------------------------------------------------------------------------------- without a client ---- */
 

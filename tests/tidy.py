@@ -17,7 +17,8 @@ ARROWS = {
     "src/mem": set(),
     "src/ring": {"mem"},
     "src/http": {"mem"},
-    "src/server": {"mem", "ring", "http"},
+    "src/pg": {"mem"},
+    "src/server": {"mem", "ring", "http", "pg"},
 }
 LINE_CHARS_MAX = {"tests": 140}  # of C: rows of tables may be long; elsewhere 128. Aim at 100 to 110
 FUNCTION_LINES_MAX = 70
@@ -31,7 +32,7 @@ BANNED_IN_PROTOCOLS = """malloc calloc realloc free aligned_alloc mmap munmap
     clock_gettime gettimeofday time nanosleep localtime gmtime gmtime_r
     socket bind listen accept accept4 connect send sendto sendmsg recv recvfrom recvmsg read write readv writev
     open openat close poll epoll_wait pthread_create fopen printf fprintf""".split()
-PROTOCOL_FOLDERS = ("src/http",)
+PROTOCOL_FOLDERS = ("src/http", "src/pg")
 
 # The counters of ring.h carry the names of system calls.
 CALL_NAMES = {"io_uring_enter", "io_uring_register", "epoll_wait", "epoll_ctl", "epoll_pwait2", "epoll_create1"}

@@ -1,0 +1,1 @@
+#include "pg/pg_crypto.h"
