@@ -14,8 +14,10 @@
 #include "mem/chain.h"
 #include "pg/pg_row.h"
 
-/* Compiles the program of a plan whose columns are set: called by pg_plan_make. False: its memory does not suffice. */
-[[gnu::warn_unused_result]] bool pg_json_compile(struct pg_plan *plan, char *memory, size_t bytes);
+/* Compiles the program of a plan whose columns are set: called by pg_plan_make. With plan->nested, columns that are beside each
+ * other and have the same text in front of their first '.' become one object of that name; where nothing is in front of the
+ * '.' or behind it, the name is taken as it is. *used of the memory is kept. False: it does not suffice. */
+[[gnu::warn_unused_result]] bool pg_json_compile(struct pg_plan *plan, char *memory, size_t bytes, size_t *used);
 
 enum pg_json_result {
     PG_JSON_OK,

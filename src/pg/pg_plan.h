@@ -23,13 +23,13 @@ enum pg_type {
 
 struct pg_column {
     uint32_t oid;
-    uint8_t format;     /* 0 text, 1 binary */
-    uint8_t writer;     /* pg_json.c's */
-    uint16_t name_len;  /* bytes */
-    const char *name;   /* in the plan's memory */
-    const char *before; /* what JSON has before its value: `{"name":`, `,"name":`, `},"a":{"b":` ... ; in the plan's memory */
+    uint8_t format;      /* 0 text, 1 binary */
+    uint8_t writer;      /* pg_json.c's */
+    uint8_t after_len;   /* `}`s behind the last one */
+    uint32_t name_len;   /* bytes */
     uint32_t before_len;
-    uint32_t after_len; /* `}`s behind the last one */
+    const char *name;    /* in the plan's memory */
+    const char *before;  /* what JSON has before its value: `{"name":`, `,"name":`, `},"a":{"b":` ... ; in the plan's memory */
 };
 
 /* Invariant: known <=> what follows is right. */
@@ -37,16 +37,18 @@ struct pg_plan {
     bool known;
     bool nested;            /* of the statement */
     uint32_t version;       /* counts pg_plan_make: a query remembers with which it was bound */
-    uint32_t column_count;  /* 0: the statement returns no rows */
+    uint32_t column_count;  /* 0: the statement returns no rows, or rows without columns */
     struct pg_column *columns;
-    struct span formats;    /* the section of Bind with the result formats, ready to be sent */
+    struct span formats;    /* the section of Bind with the result formats, ready to be sent; one format for all when they
+                               are alike */
     char *memory;           /* PG_PLAN_BYTES; borrowed */
 };
 
+/* `memory` is aligned as malloc's would be. */
 void pg_plan_init(struct pg_plan *plan, bool nested, char *memory);
 
-/* From the body of a RowDescription; an empty span: NoData. False: malformed, or too large for PG_PLAN_BYTES (*malformed
- * tells); the plan is not known then. */
+/* From the body of a RowDescription; data == NULL: NoData. False: malformed, or too large for PG_PLAN_BYTES (*malformed tells);
+ * the plan is not known then. The version counts in any case. */
 [[gnu::warn_unused_result]] bool pg_plan_make(struct pg_plan *plan, struct span description, bool *malformed);
 
 /* The server has said that it is not so any more. */
