@@ -70,6 +70,17 @@ static void test_defaults(void **state) {
     assert_int_equal(config.drain_timeout_ns, 10000000000);
     assert_int_equal(config.log_level, LOG_INFO);
     assert_int_equal(config.tuning.sq_entries, 512);
+    assert_false(config.db_on);
+    assert_null(config.db_limits.url);
+    assert_int_equal(config.db_limits.connections, 0);
+    assert_int_equal(config.db_limits.inflight, 16);
+    assert_int_equal(config.db_limits.queue, 1024);
+    assert_int_equal(config.db_limits.timeout_ns, 5000000000);
+    assert_int_equal(config.db_limits.grace_ns, 500000000);
+    assert_int_equal(config.db_limits.transaction_ns, 30000000000);
+    assert_int_equal(config.db_limits.result_bytes, 1 << 20);
+    assert_int_equal(config.db_limits.row_bytes, 256 << 10);
+    assert_true(config.db_limits.prepare);
 }
 
 static void test_flags(void **state) {
@@ -89,6 +100,63 @@ static void test_flags(void **state) {
     assert_string_equal(address(1), "unix:/tmp/x");
     assert_false(config.tuning.receive_multi);
     assert_string_equal(color, "red");
+}
+
+static void test_db_flags(void **state) {
+    (void)state;
+    assert_int_equal(read_line("--db none --db-connections 12 --db-inflight 1 --db-queue 9 --db-timeout 1s --db-grace 20ms "
+                               "--db-transaction-timeout 2m --db-connect-timeout 3s --db-result-bytes 4K --db-row-bytes 16K "
+                               "--db-prepare off"),
+                     EXIT_FINE);
+    assert_string_equal(config.db_limits.url, "none");
+    assert_int_equal(config.db_limits.connections, 12);
+    assert_int_equal(config.db_limits.inflight, 1);
+    assert_int_equal(config.db_limits.queue, 9);
+    assert_int_equal(config.db_limits.timeout_ns, 1000000000);
+    assert_int_equal(config.db_limits.grace_ns, 20000000);
+    assert_int_equal(config.db_limits.transaction_ns, 120000000000);
+    assert_int_equal(config.db_limits.connect_ns, 3000000000);
+    assert_int_equal(config.db_limits.result_bytes, 4096);
+    assert_int_equal(config.db_limits.row_bytes, 16384);
+    assert_false(config.db_limits.prepare);
+}
+
+/* One line of test_db_resolve: what is asked for, and what it comes to per worker; 0: refused, and what is said. */
+static void resolve_db(const char *line, uint32_t worker_connections, const char *says) {
+    assert_int_equal(read_line(line), EXIT_FINE);
+    config.db_on = true;
+    int code = config_resolve(&config, 2, 1 << 20, why);
+    assert_int_equal(code, worker_connections > 0 ? EXIT_FINE : EXIT_CONFIG);
+    if (worker_connections > 0) {
+        assert_int_equal(config.db_limits.worker_connections, worker_connections);
+    } else if (strstr(why, says) == NULL) {
+        fail_msg("'%s' says: %s", line, why);
+    }
+}
+
+static void test_db_resolve(void **state) {
+    (void)state;
+    resolve_db("--workers 3", 2, NULL);
+    assert_int_equal(config.db_limits.connections, 6);
+    resolve_db("--workers 3 --db-connections 11", 3, NULL);
+    resolve_db("--workers 3 --db-connections 3", 1, NULL);
+    resolve_db("--workers 3 --db-connections 2", 0, "raise --db-connections (DATABASE_MAX_CONN) to 3, or lower --workers to 2");
+    resolve_db("--workers 2 --db-connections 128", 64, NULL);
+    resolve_db("--workers 2 --db-connections 130", 0, "lower --db-connections (DATABASE_MAX_CONN) to 128");
+    assert_int_equal(read_line("--workers 3 --db-connections 2"), EXIT_FINE); /* without a database nobody needs them */
+    assert_int_equal(config_resolve(&config, 2, 1 << 20, why), EXIT_FINE);
+}
+
+/* Each connection needs a descriptor, and another while a query of it is cancelled. */
+static void test_db_files(void **state) {
+    (void)state;
+    assert_int_equal(read_line("--workers 1"), EXIT_FINE);
+    assert_int_equal(config_resolve(&config, 1, 1024, why), EXIT_FINE);
+    uint32_t without = config.max_connections;
+    assert_int_equal(read_line("--workers 1 --db-connections 10"), EXIT_FINE);
+    config.db_on = true;
+    assert_int_equal(config_resolve(&config, 1, 1024, why), EXIT_FINE);
+    assert_int_equal(config.max_connections, without - 20);
 }
 
 static void test_precedence(void **state) {
@@ -153,6 +221,18 @@ static void test_refused(void **state) {
         { "--drain-timeout 2000m", "--drain-timeout '2000m'" },
         { "--log-level loud", "--log-level 'loud': must be error, warn, info or debug" },
         { "--max-connections 0", "--max-connections '0'" },
+        { "--db=", "--db '': must be a URL" },
+        { "--db-connections 0", "--db-connections '0': must be a number from 1 to 16384" },
+        { "--db-inflight 0", "--db-inflight '0': must be a number from 1 to 256" },
+        { "--db-inflight 257", "--db-inflight '257'" },
+        { "--db-queue 0", "--db-queue '0': must be a number from 1" },
+        { "--db-timeout 5", "--db-timeout '5': must be a duration" },
+        { "--db-grace 0", "--db-grace '0': must be a duration" },
+        { "--db-transaction-timeout x", "--db-transaction-timeout 'x': must be a duration" },
+        { "--db-connect-timeout 0", "--db-connect-timeout '0': must be a duration" },
+        { "--db-result-bytes 4095", "--db-result-bytes '4095': must be a size" },
+        { "--db-row-bytes 16383", "--db-row-bytes '16383': must be a size from 16384" },
+        { "--db-prepare maybe", "--db-prepare 'maybe': must be on or off" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(read_line(rows[i].line), EXIT_USAGE);
@@ -231,7 +311,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_defaults), TEST(test_flags),           TEST(test_precedence),          TEST(test_actions),
         TEST(test_refused),  TEST(test_resolve),         TEST(test_refused_environment), TEST(test_too_many_listeners),
-        TEST(test_share),    TEST(test_without_options),
+        TEST(test_share),    TEST(test_without_options), TEST(test_db_flags),            TEST(test_db_resolve),
+        TEST(test_db_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

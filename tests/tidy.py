@@ -56,6 +56,7 @@ TESTED_ELSEWHERE = {
     "src/ring/uring_setup.c": CONTRACT,
     "src/ring/uring_socket.c": CONTRACT,
     "src/server/api_rows.c": "tests/test_api_db.c",
+    "src/server/config_db.c": "tests/test_config.c",
     "src/server/crew.c": "tests/process.py",
     "src/server/doctor_advise.c": "tests/test_doctor.c",
     "src/server/doctor_host.c": "tests/doctor.py",

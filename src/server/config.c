@@ -5,56 +5,8 @@
 #include <string.h>
 
 #include "mem/assert.h"
+#include "server/config_priv.h"
 #include "server/config_values.h"
-
-/* One flag. `read` puts the value where it belongs; false: `why` says what it may be. */
-struct flag {
-    const char *name;     /* without the dashes */
-    const char *argument; /* NULL: the flag stands alone */
-    const char *initial;  /* read first; NULL: config_default or config_resolve knows */
-    const char *shown;    /* what --help says of the default when `initial` is NULL */
-    bool (*read)(struct config *config, const char *text, char *why);
-    const char *help;
-};
-
-#define WHY(...) (snprintf(why, CONFIG_WHY_BYTES, __VA_ARGS__), false)
-
-static bool number_in(const char *text, uint64_t min, uint64_t max, uint32_t *out, char *why) {
-    uint64_t number;
-    if (!config_number(text, &number) || number < min || number > max) {
-        return WHY("must be a number from %lu to %lu", (unsigned long)min, (unsigned long)max);
-    }
-    *out = (uint32_t)number;
-    return true;
-}
-
-static bool size_in(const char *text, uint64_t min, uint64_t max, uint64_t *out, char *why) {
-    uint64_t bytes;
-    if (!config_size(text, &bytes) || bytes < min || bytes > max) {
-        return WHY("must be a size from %lu to %lu bytes, as 512, 16K, 1M or 1G", (unsigned long)min,
-                   (unsigned long)max);
-    }
-    *out = bytes;
-    return true;
-}
-
-static bool size32_in(const char *text, uint64_t min, uint64_t max, uint32_t *out, char *why) {
-    uint64_t bytes;
-    if (!size_in(text, min, max, &bytes, why)) {
-        return false;
-    }
-    *out = (uint32_t)bytes;
-    return true;
-}
-
-static bool duration(const char *text, uint64_t *out, char *why) {
-    uint64_t ns;
-    if (!config_duration(text, &ns) || ns == 0 || ns > UINT64_C(86400) * 1000000000) {
-        return WHY("must be a duration from 1us to 1440m, as 500us, 20ms, 10s or 2m");
-    }
-    *out = ns;
-    return true;
-}
 
 static bool read_listen(struct config *config, const char *text, char *why) {
     if (config->listen_count == CONFIG_LISTEN_MAX) {
@@ -72,7 +24,7 @@ static bool read_workers(struct config *config, const char *text, char *why) {
         config->workers = 0;
         return true;
     }
-    if (!number_in(text, 1, CONFIG_WORKERS_MAX, &config->workers, why)) {
+    if (!config_number_in(text, 1, CONFIG_WORKERS_MAX, &config->workers, why)) {
         return WHY("must be auto or a number from 1 to %d", CONFIG_WORKERS_MAX);
     }
     return true;
@@ -97,67 +49,67 @@ static bool read_ring(struct config *config, const char *text, char *why) {
 }
 
 static bool read_connections(struct config *config, const char *text, char *why) {
-    return number_in(text, 1, 1 << 20, &config->max_connections, why);
+    return config_number_in(text, 1, 1 << 20, &config->max_connections, why);
 }
 
 static bool read_request_line(struct config *config, const char *text, char *why) {
-    return size32_in(text, 64, 16384, &config->limits.request_line_bytes, why);
+    return config_size32_in(text, 64, 16384, &config->limits.request_line_bytes, why);
 }
 
 static bool read_header_bytes(struct config *config, const char *text, char *why) {
-    return size32_in(text, 256, 32768, &config->limits.header_bytes, why);
+    return config_size32_in(text, 256, 32768, &config->limits.header_bytes, why);
 }
 
 static bool read_header_fields(struct config *config, const char *text, char *why) {
-    return number_in(text, 1, HTTP_FIELDS_MAX, &config->limits.fields, why);
+    return config_number_in(text, 1, HTTP_FIELDS_MAX, &config->limits.fields, why);
 }
 
 static bool read_body_bytes(struct config *config, const char *text, char *why) {
-    return size_in(text, 0, UINT64_C(1) << 32, &config->limits.body_bytes, why);
+    return config_size_in(text, 0, UINT64_C(1) << 32, &config->limits.body_bytes, why);
 }
 
 static bool read_body_buffers(struct config *config, const char *text, char *why) {
-    return number_in(text, 1, 65536, &config->body_buffers, why);
+    return config_number_in(text, 1, 65536, &config->body_buffers, why);
 }
 
 static bool read_pipeline(struct config *config, const char *text, char *why) {
-    return number_in(text, 1, 1024, &config->limits.pipeline, why);
+    return config_number_in(text, 1, 1024, &config->limits.pipeline, why);
 }
 
 static bool read_output_bytes(struct config *config, const char *text, char *why) {
-    return size_in(text, 4096, UINT64_C(1) << 30, &config->output_bytes, why);
+    return config_size_in(text, 4096, UINT64_C(1) << 30, &config->output_bytes, why);
 }
 
 static bool read_helpers(struct config *config, const char *text, char *why) {
-    return number_in(text, 1, 16, &config->helpers, why);
+    return config_number_in(text, 1, 16, &config->helpers, why);
 }
 
 static bool read_offloads(struct config *config, const char *text, char *why) {
-    return number_in(text, 1, 65536, &config->offloads, why);
+    return config_number_in(text, 1, 65536, &config->offloads, why);
 }
 
 static bool read_watches(struct config *config, const char *text, char *why) {
-    return number_in(text, 1, 65536, &config->watches, why);
+    return config_number_in(text, 1, 65536, &config->watches, why);
 }
 
 static bool read_header_timeout(struct config *config, const char *text, char *why) {
-    return duration(text, &config->header_timeout_ns, why);
+    return config_duration_in(text, &config->header_timeout_ns, why);
 }
 
 static bool read_body_timeout(struct config *config, const char *text, char *why) {
-    return duration(text, &config->body_timeout_ns, why);
+    return config_duration_in(text, &config->body_timeout_ns, why);
 }
 
 static bool read_write_timeout(struct config *config, const char *text, char *why) {
-    return duration(text, &config->write_timeout_ns, why);
+    return config_duration_in(text, &config->write_timeout_ns, why);
 }
 
 static bool read_idle_timeout(struct config *config, const char *text, char *why) {
-    return duration(text, &config->idle_timeout_ns, why);
+    return config_duration_in(text, &config->idle_timeout_ns, why);
 }
 
 static bool read_drain_timeout(struct config *config, const char *text, char *why) {
-    return duration(text, &config->drain_timeout_ns, why);
+    return config_duration_in(text, &config->drain_timeout_ns, why);
 }
 
 static bool read_log_level(struct config *config, const char *text, char *why) {
@@ -187,7 +139,7 @@ static bool read_drain_delay(struct config *config, const char *text, char *why)
     if (config_duration(text, &config->drain_delay_ns) && config->drain_delay_ns == 0) {
         return true;
     }
-    return duration(text, &config->drain_delay_ns, why);
+    return config_duration_in(text, &config->drain_delay_ns, why);
 }
 
 static bool read_log_format(struct config *config, const char *text, char *why) {
@@ -248,6 +200,23 @@ static const struct flag flags[] = {
     { "drain-timeout", "TIME", "10s", NULL, read_drain_timeout, "for requests in flight after TERM or INT" },
     { "drain-delay", "TIME", "0", NULL, read_drain_delay,
       "how long to serve on at TERM while /readyz says 503 already" },
+    { "db", "URL|none", NULL, "DATABASE_URL", config_read_db,
+      "the database: postgres://USER@HOST/NAME, or key=value pairs (PGHOST, PGUSER ...)" },
+    { "db-connections", "N", NULL, "DATABASE_MAX_CONN, else 2 per worker", config_read_db_connections,
+      "connections to it, of the process; shared out among the workers" },
+    { "db-inflight", "N", "16", NULL, config_read_db_inflight, "queries in flight on one of them" },
+    { "db-queue", "N", "1024", NULL, config_read_db_queue, "queries that wait for one, per worker; more get 503" },
+    { "db-timeout", "TIME", "5s", NULL, config_read_db_timeout, "from the start of a query to its end; later is 504" },
+    { "db-grace", "TIME", "500ms", NULL, config_read_db_grace,
+      "after that, until a query that holds others up is cancelled, and as long again until its connection is closed" },
+    { "db-transaction-timeout", "TIME", "30s", NULL, config_read_db_transaction_timeout,
+      "from the start of a transaction to its end" },
+    { "db-connect-timeout", "TIME", NULL, "connect_timeout of the URL, else 10s", config_read_db_connect_timeout,
+      "for a connection to be made and let in" },
+    { "db-result-bytes", "SIZE", "1M", NULL, config_read_db_result_bytes, "longest result that is kept; longer is 500" },
+    { "db-row-bytes", "SIZE", "256K", NULL, config_read_db_row_bytes, "longest row that is taken; longer is 500" },
+    { "db-prepare", "on|off", "on", NULL, config_read_db_prepare,
+      "keep statements prepared; off: for a pooler that changes servers behind a connection" },
     { "log-level", "LEVEL", "info", NULL, read_log_level, "error, warn, info or debug" },
     { "log-format", "text|json", "text", NULL, read_log_format, "what the lines on standard error look like" },
     { "access-log", "PATH|-|off", "off", NULL, read_access_log, "a line for each answer, to a file or standard output" },
@@ -261,7 +230,7 @@ enum { FLAGS_COUNT = sizeof flags / sizeof flags[0] };
 static bool set_default_listen(struct config *config, const char *port, char *why) {
     char text[64];
     uint32_t number;
-    if (!number_in(port, 0, 65535, &number, why)) {
+    if (!config_number_in(port, 0, 65535, &number, why)) {
         return false;
     }
     snprintf(text, sizeof text, "127.0.0.1:%u", number);
@@ -465,7 +434,11 @@ int config_resolve(struct config *config, uint32_t cpus, uint64_t files, char wh
     if (config->workers == 0) {
         config->workers = cpus < CONFIG_WORKERS_MAX ? cpus : CONFIG_WORKERS_MAX;
     }
-    uint64_t reserve = CONFIG_FILES_RESERVE +
+    int code = config_db_resolve(config, why);
+    if (code != EXIT_FINE) {
+        return code;
+    }
+    uint64_t reserve = CONFIG_FILES_RESERVE + config_db_files(config) +
                        (uint64_t)config->workers * (CONFIG_FILES_PER_WORKER + config_listeners(config));
     uint64_t wanted = config->max_connections > 0 ? config->max_connections : config->workers;
     if (files < reserve + wanted) {

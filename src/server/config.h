@@ -1,7 +1,8 @@
 /* The command line: one table of flags, each with its environment variable, default, reader and help line.
  * Precedence is default < environment < flag. A usage error names the flag and suggests the nearest one.
  *
- * Depends on: ring.h (addresses, backends, tuning), http.h (limits), ringmain.h (the application's own options).
+ * Depends on: ring.h (addresses, backends, tuning), http.h (limits), pg_settings.h (the database), ringmain.h (the
+ * application's own options).
  * Main thread, before any other starts; read-only afterwards. */
 #ifndef RM_SERVER_CONFIG_H
 #define RM_SERVER_CONFIG_H
@@ -10,6 +11,7 @@
 #include <stdint.h>
 
 #include "http/http.h"
+#include "pg/pg_settings.h"
 #include "ring/ring.h"
 #include "ringmain.h"
 #include "server/access.h"
@@ -27,10 +29,28 @@ enum {
     CONFIG_FILES_BURST = 4608,   /* of a large NOFILE, left for connections that were accepted and wait for a slot */
     CONFIG_FILES_RESERVE = 64,   /* descriptors that are not connections: process */
     CONFIG_FILES_PER_WORKER = 8, /* and per worker */
+    CONFIG_DB_CONNECTIONS_DEFAULT = 2, /* to the database, per worker */
+    CONFIG_DB_CONNECTIONS_MAX = 64,    /* likewise: as many as a pool can hold */
     CONFIG_WHY_BYTES = 512,
 };
 
 enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_PLAN };
+
+/* How the database is used. Limits are per query but where they say otherwise. */
+struct config_db {
+    const char *url;             /* as it was given, a password may be in it; NULL: nobody did */
+    uint32_t connections;        /* of the process; 0 until config_resolve: CONFIG_DB_CONNECTIONS_DEFAULT per worker */
+    uint32_t worker_connections; /* config_resolve's: of each worker; all of them together are at most `connections` */
+    uint32_t inflight;           /* queries in flight per connection: 1 .. 256 */
+    uint32_t queue;              /* queries that wait, per worker */
+    uint32_t row_bytes;          /* longest row that is taken: >= 16K */
+    uint64_t result_bytes;       /* of all rows that are kept for one query */
+    uint64_t timeout_ns;         /* from the call that starts it to its end */
+    uint64_t grace_ns;           /* after the deadline, until the head of a connection is cancelled; again until it is closed */
+    uint64_t transaction_ns;     /* from the begin of a transaction to its end */
+    uint64_t connect_ns;         /* --db-connect-timeout; 0: not given. What counts is config.db.connect_timeout_ns */
+    bool prepare;
+};
 
 /* What was asked for. Invariant after config_read: workers >= 1; max_connections >= workers; listen_count >= 1. */
 struct config {
@@ -56,6 +76,9 @@ struct config {
     uint64_t drain_delay_ns; /* 0: none */
     enum log_level log_level;
     enum log_format log_format;
+    bool db_on;               /* the application has statements, and somebody said where the database is */
+    struct pg_settings db;    /* complete when db_on */
+    struct config_db db_limits;
     const char *access_log; /* a path, "-" for standard output, or NULL: none */
     enum access_format access_format;
 };
@@ -69,7 +92,8 @@ void config_default(struct config *config);
                                             char why[static CONFIG_WHY_BYTES]);
 
 /* Fills in what depends on the machine: `cpus` in the affinity mask, `files` descriptors that the process may
- * have. EXIT_FINE or EXIT_CONFIG with `why`, when the connections asked for need more descriptors. */
+ * have. EXIT_FINE or EXIT_CONFIG with `why`: the connections asked for need more descriptors, or the workers more
+ * connections to the database. */
 [[gnu::warn_unused_result]] int config_resolve(struct config *config, uint32_t cpus, uint64_t files,
                                                char why[static CONFIG_WHY_BYTES]);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mem/span.h"
+#include "server/config_priv.h"
 
 struct unit {
     const char *suffix;
@@ -43,6 +44,43 @@ bool config_size(const char *text, uint64_t *bytes) {
 
 bool config_number(const char *text, uint64_t *out) {
     return span_u64(span_text(text), out);
+}
+
+bool config_number_in(const char *text, uint64_t min, uint64_t max, uint32_t *out, char *why) {
+    uint64_t number;
+    if (!config_number(text, &number) || number < min || number > max) {
+        return WHY("must be a number from %lu to %lu", (unsigned long)min, (unsigned long)max);
+    }
+    *out = (uint32_t)number;
+    return true;
+}
+
+bool config_size_in(const char *text, uint64_t min, uint64_t max, uint64_t *out, char *why) {
+    uint64_t bytes;
+    if (!config_size(text, &bytes) || bytes < min || bytes > max) {
+        return WHY("must be a size from %lu to %lu bytes, as 512, 16K, 1M or 1G", (unsigned long)min,
+                   (unsigned long)max);
+    }
+    *out = bytes;
+    return true;
+}
+
+bool config_size32_in(const char *text, uint64_t min, uint64_t max, uint32_t *out, char *why) {
+    uint64_t bytes;
+    if (!config_size_in(text, min, max, &bytes, why)) {
+        return false;
+    }
+    *out = (uint32_t)bytes;
+    return true;
+}
+
+bool config_duration_in(const char *text, uint64_t *out, char *why) {
+    uint64_t ns;
+    if (!config_duration(text, &ns) || ns == 0 || ns > UINT64_C(86400) * 1000000000) {
+        return WHY("must be a duration from 1us to 1440m, as 500us, 20ms, 10s or 2m");
+    }
+    *out = ns;
+    return true;
 }
 
 enum { WORD_BYTES = 64 };
