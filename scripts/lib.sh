@@ -1,7 +1,7 @@
 # Functions that ./run and ./check share. Sourced by sh with $here, the root of the tree, set; POSIX sh.
 # shellcheck shell=sh disable=SC2154 # $here
 
-# Tools that were unpacked rather than installed (scripts/packages) come last in PATH; nginx and perf live in sbin folders.
+# Tools that were unpacked rather than installed (scripts/packages) come last in PATH; some live in sbin folders.
 given_pkg_config_path=${PKG_CONFIG_PATH:-}
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$here/build/deps/tools/usr/bin:$here/build/deps/tools/usr/sbin
 export PATH
@@ -25,7 +25,7 @@ cores() { getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1; }
 
 # ------------------------------------------------------------------------------------------------------ packages ----
 
-probe() { # cmd:NAME | pc:NAME[>=V] | header:PATH | fuzzer
+probe() { # cmd:NAME | pc:NAME[>=V] | header:PATH | fuzzer | postgres
     what=${1#*:}
     case $1 in
     cmd:*) command -v "$what" > /dev/null ;;
@@ -33,6 +33,7 @@ probe() { # cmd:NAME | pc:NAME[>=V] | header:PATH | fuzzer
     pc:*) pkg-config --exists "$what" 2> /dev/null ;;
     header:*) echo "#include <$what>" | cc -E -o /dev/null -x c - 2> /dev/null ;;
     fuzzer) has_fuzzer ;;
+    postgres) "$here/scripts/postgres" where > /dev/null 2>&1 ;;
     *) die 70 "scripts/packages: unknown probe '$1'" ;;
     esac
 }
@@ -63,7 +64,7 @@ apt_candidate() { # package: prints its version, fails when apt has none
 choose_package() {
     for choice in $(echo "$1" | tr '|' ' '); do
         [ "$choice" = +deps ] && echo "$choice" && return 0
-        name=${choice#unpack:}
+        name=${choice#*:}
         candidate=$(apt_candidate "${name%%>=*}") || continue
         case $name in
         *'>='*) dpkg --compare-versions "$candidate" ge "${name#*>=}" || continue ;;
@@ -89,6 +90,27 @@ install_packages() { # names; output is shown only when it fails
         { tail -n 15 "$log" >&2; return 1; }
 }
 
+# Installs a package of Debian's PostgreSQL. Its scripts create a cluster of the system's own and start it, unless this
+# file says that they must not: for as long as they run it does. What it said before is put back; when there was none, the one
+# that the package brings stays, as if it had been installed without us.
+cluster_conf=/etc/postgresql-common/createcluster.conf
+install_without_cluster() { # names
+    saved=$here/build/deps/createcluster.conf
+    mkdir -p "$here/build/deps"
+    rm -f "$saved"
+    [ ! -f "$cluster_conf" ] || cp "$cluster_conf" "$saved"
+    as_root sh -c "mkdir -p '${cluster_conf%/*}' && echo 'create_main_cluster = false' >> '$cluster_conf'" || return 1
+    installed=0
+    install_packages "$@" || installed=1
+    [ -f "$saved" ] || saved=/usr/share/postgresql-common/createcluster.conf
+    if [ -f "$saved" ]; then
+        as_root cp "$saved" "$cluster_conf"
+    else
+        as_root rm -f "$cluster_conf"
+    fi
+    return $installed
+}
+
 # Refreshes apt's lists, once, and only when a package that is needed is not in them.
 refresh_lists() {
     say "refreshing apt's lists"
@@ -103,9 +125,9 @@ missing_of() {
     done < "$here/scripts/packages"
 }
 
-# Sorts what is missing into $required, $optional (to install), $unpack and $unknown (apt has none).
+# Sorts what is missing into $required, $optional (to install), $nocluster, $unpack and $unknown (apt has none).
 sort_missing() { # lines of missing_of
-    required='' optional='' unpack='' unknown=''
+    required='' optional='' nocluster='' unpack='' unknown=''
     while read -r what package; do
         [ -n "$what" ] || continue
         wanted=${package#\?}
@@ -113,6 +135,8 @@ sort_missing() { # lines of missing_of
             [ "$wanted" != "$package" ] || unknown="$unknown $wanted"
         elif [ "${choice#unpack:}" != "$choice" ]; then
             unpack="$unpack ${choice#unpack:}"
+        elif [ "${choice#nocluster:}" != "$choice" ]; then
+            nocluster="$nocluster ${choice#nocluster:}"
         elif [ "$choice" = +deps ]; then
             :
         elif [ "$wanted" = "$package" ]; then
@@ -146,9 +170,17 @@ need() { # word
         die 69 "please install, as root: apt-get install$required"
     # shellcheck disable=SC2086
     [ -z "$optional" ] || install_packages $optional || say "going on without:$optional"
+    # shellcheck disable=SC2086
+    [ -z "$nocluster" ] || install_without_cluster $nocluster || { refresh_lists; install_without_cluster $nocluster; } ||
+        die 69 "please install, as root: apt-get install$nocluster (it creates a cluster of the system's own, which is not needed)"
     for package in $unpack; do
         unpack_package "$package" || say "going on without: $package"
     done
+}
+
+# PostgreSQL, for those who can go on without it. False, after a line that says why, when it can't be had.
+need_database() {
+    (need database) || { say "going on without PostgreSQL"; return 1; }
 }
 
 # All that building needs.

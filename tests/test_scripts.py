@@ -18,19 +18,24 @@ core     pc:newlib>=2.9     newlib-dev>=2.9|+deps
 extra    cmd:missing-tool   ?unpack:daemon
 extra    cmd:other-tool     ?optional
 broken   cmd:missing-tool   nowhere
+quiet    cmd:missing-tool   nocluster:daemon
 """
 
 STAND_INS = {
     "apt-cache": 'echo "$2:"; echo "  Candidate: $(sed -n "s/^$2 //p" "$FAKES/candidates" | grep . || echo "(none)")"',
     "apt-get": 'echo "apt-get $*" >> "$FAKES/log"; for a in "$@"; do p=$c; c=$a; [ "$p" != -c ] || cp "$a" "$FAKES/conf"; done\n'
-               'case "$*" in *download*) touch liburing-dev_2.9_amd64.deb; [ ! -f "$FAKES/offline" ];; esac',
+               'd=; for a; do [ -z "$d" ] || touch "${a}_2.9_amd64.deb"; [ "$a" != download ] || d=1; done\n'
+               '[ -z "$d" ] || [ ! -f "$FAKES/offline" ]',
     "dpkg": 'case $1 in --print-architecture) echo amd64;; *) [ "$(printf "%s\\n%s\\n" "$2" "$4" | sort -V | head -n 1)" = "$4" ];; esac',
-    "dpkg-deb": 'mkdir -p "$3/usr/lib/x/pkgconfig" "$3/usr/include/liburing"\n'
-                'printf "prefix=/usr\\nincludedir=/usr/include\\nlibdir=/usr/lib/x\\n" > "$3/usr/lib/x/pkgconfig/liburing.pc"\n'
-                'printf "#include <linux/blkdev.h>\\n" > "$3/usr/include/liburing/compat.h"\n'
-                'touch "$3/usr/lib/x/liburing.a" "$3/usr/lib/x/liburing.so"',
-    # The one version that is asked for is 2.9: found only in a folder that dpkg-deb's stand-in made.
-    "pkg-config": '[ -n "$PKG_CONFIG_PATH" ] && [ -f "${PKG_CONFIG_PATH%%:*}/liburing.pc" ]',
+    # What the package of liburing or of yyjson holds; libyyjson0 is the shared library alone.
+    "dpkg-deb": 'n=$(basename "$2" | sed "s/_.*//"); l=liburing; [ "$n" = liburing-dev ] || l=yyjson; u=$3/usr; mkdir -p "$u/lib/x"\n'
+                'touch "$u/lib/x/$l.so"; [ "$n" != libyyjson0 ] || exit 0; mkdir -p "$u/lib/x/pkgconfig" "$u/include"\n'
+                'printf "prefix=/usr\\nincludedir=/usr/include\\nlibdir=/usr/lib/x\\n" > "$u/lib/x/pkgconfig/$l.pc"\n'
+                '[ $l = liburing ] || exit 0; mkdir -p "$u/include/liburing"; touch "$u/lib/x/liburing.a"\n'
+                'printf "#include <linux/blkdev.h>\\n" > "$u/include/liburing/compat.h"',
+    # Found only in a folder that dpkg-deb's stand-in made, or when a file says that the system has it.
+    "pkg-config": 'for n; do :; done; n=${n%%>*}; [ ! -f "$FAKES/has-$n" ] || exit 0\n'
+                  '[ -n "$PKG_CONFIG_PATH" ] && [ -f "${PKG_CONFIG_PATH%%:*}/$n.pc" ]',
     "sudo": 'echo "sudo $*" >> "$FAKES/log"; exit 1',
     "present-tool": ":",
 }
@@ -163,6 +168,31 @@ class Scripts(unittest.TestCase):
         self.assertIn("apt-get -q download daemon", self.log())
         self.assertNotIn("install daemon", self.log())
 
+    def quietly(self, conf):
+        """Installs the daemon; what the configuration said meanwhile."""
+        self.stand_in("apt-get", f'cp "{conf}" "$FAKES/seen"; [ ! -f "$FAKES/offline" ]')
+        done = self.lib(f"as_root() {{ \"$@\"; }}; cluster_conf={conf}; (need quiet) || echo failed >&2")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return (self.fakes / "seen").read_text(), done.stderr
+
+    def test_no_cluster_of_the_systems_own(self):
+        conf = self.etc / "postgresql-common/createcluster.conf"
+        seen, _ = self.quietly(conf)
+        self.assertEqual(seen, "create_main_cluster = false\n")
+        self.assertNotIn("create_main_cluster = false", conf.read_text() if conf.exists() else "")
+
+    def test_the_systems_configuration_is_put_back(self):
+        conf = self.etc / "postgresql-common/createcluster.conf"
+        conf.parent.mkdir(parents=True)
+        conf.write_text("# mine\n")
+        for offline in (False, True):
+            if offline:
+                (self.fakes / "offline").write_text("")
+            seen, said = self.quietly(conf)
+            self.assertEqual(seen, "# mine\ncreate_main_cluster = false\n")
+            self.assertEqual(conf.read_text(), "# mine\n")
+            self.assertEqual("please install, as root: apt-get install daemon" in said, offline)
+
     # -------------------------------------------------------------------------------------------------- deps ----
 
     def deps(self, **variables):
@@ -183,7 +213,29 @@ class Scripts(unittest.TestCase):
         for _ in range(2):
             done = self.deps()
             self.assertEqual((done.returncode, done.stdout.splitlines()[-1:]), (0, [path]), done.stderr)
-        self.assertEqual(self.log().count("download liburing-dev"), 1)
+        self.assertEqual(self.log().count("download liburing-dev libyyjson-dev libyyjson0\n"), 1)
+
+    def test_deps_fetches_only_what_is_missing(self):
+        (self.fakes / "has-liburing").write_text("")
+        done = self.deps()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("download libyyjson-dev libyyjson0\n", self.log())
+        self.assertTrue(done.stdout.endswith("/usr/lib/x/pkgconfig\n"), done.stdout)
+
+    def test_deps_fetches_again_what_an_earlier_one_did_not(self):
+        (self.fakes / "has-yyjson").write_text("")
+        self.deps()
+        (self.fakes / "has-yyjson").unlink()
+        done = self.deps()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue((self.tree / "build/deps/root/usr/lib/x/pkgconfig/yyjson.pc").exists())
+        self.assertTrue((self.tree / "build/deps/root/usr/lib/x/pkgconfig/liburing.pc").exists())
+
+    def test_deps_fetches_nothing_that_is_there(self):
+        for name in ("liburing", "yyjson"):
+            (self.fakes / f"has-{name}").write_text("")
+        done = self.deps(PKG_CONFIG_PATH="/given")
+        self.assertEqual((done.returncode, done.stdout, self.log()), (0, "/given\n", ""), done.stderr)
 
     def test_deps_keeps_the_given_path(self):
         done = self.deps(PKG_CONFIG_PATH="/given")
@@ -212,6 +264,7 @@ class Scripts(unittest.TestCase):
         self.assertEqual((root / "lib/x/pkgconfig/liburing.pc").read_text(),
                          "prefix=${pcfiledir}/../../..\nincludedir=${prefix}/include\nlibdir=${prefix}/lib/x\n")
         self.assertEqual(sorted(p.name for p in (root / "lib/x").glob("liburing*")), ["liburing.a"])
+        self.assertEqual([p.name for p in (root / "lib/x").glob("yyjson.so")], ["yyjson.so"])
         self.assertIn("__has_include(<linux/blkdev.h>)", (root / "include/liburing/compat.h").read_text())
 
     def test_deps_offline(self):
