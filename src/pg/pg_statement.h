@@ -21,7 +21,7 @@ enum {
     PG_CONSTRAINT_BYTES = 64,   /* NAMEDATALEN */
 };
 
-/* Invariant: name[] is "rm" and hexadecimal digits that depend on the SQL and the types, so that a server-side name that
+/* Invariant: name[] is "rm" and 16 hexadecimal digits that depend on the SQL and the types, so that a server-side name that
  * another program of the same pooler uses means the same statement; types[] has type_count OIDs (0: the server infers). */
 struct pg_statement {
     struct span label;     /* for people: logs, metrics */
@@ -31,6 +31,7 @@ struct pg_statement {
     bool read_only;   /* it may run twice: retried when its connection is lost */
     bool shared_sync; /* with read_only: may share its Sync with queries of other requests */
     bool nested;      /* JSON rows: columns "a.b", "a.c" beside each other become an object "a" */
+    uint8_t name_len; /* without the NUL */
     char name[PG_NAME_BYTES];
 };
 
@@ -45,10 +46,11 @@ enum pg_internal {
     PG_INTERNAL_COUNT,
 };
 
-/* Fills in a statement's name from what is set already. */
+/* Fills in a statement's name from what is set already: its SQL and its types. */
 void pg_statement_name(struct pg_statement *statement);
 
-/* Writes the PG_INTERNAL_COUNT statements of ours to out[]. */
+/* Writes the PG_INTERNAL_COUNT statements of ours, with their names, to out[]. None returns rows, so that an empty
+ * pg_plan_make is all that is to be known of them. */
 void pg_statements_internal(struct pg_statement *out);
 
 /* How a query ended. */
@@ -64,6 +66,7 @@ enum pg_status {
     PG_TOO_LARGE,   /* its result outgrew a limit: what the statement does has been done */
 };
 
+/* "ok", "error", "rolled back" ...: static. */
 const char *pg_status_name(enum pg_status status);
 
 struct pg_session;
