@@ -28,9 +28,9 @@ struct pg_frame {
 };
 
 /* Looks at the first bytes of a message. OK: *out is written; its body, bytes - PG_HEADER_BYTES long, may be incomplete
- * yet. MORE: the header is. BAD: an unknown type, a length below 4, one that no message of the type can have (exact ones
- * for '1', '2', '3', 'n', 'I', 's', 'c', 'Z', 'K'; at most PG_CONTROL_BYTES_MAX for all but T, t, D, d, V, E, N, A, S and
- * v... as the implementation's table says), or above 1 GiB. */
+ * yet. MORE: the header is. BAD: an unknown type, or a length that no message of the type can have: less than its fixed
+ * fields need; other than exactly that for '1', '2', '3', 'n', 'I', 's', 'c' and 'Z'; more than 1 GiB for T, t, D, d, V, E,
+ * N and A, than a key of PG_KEY_BYTES_MAX for K, than PG_CONTROL_BYTES_MAX for all others. */
 [[gnu::warn_unused_result]] enum pg_framing pg_frame_read(struct span input, struct pg_frame *out);
 
 /* ------------------------------------------------------------------------------------------------------- readers ---- */
@@ -57,7 +57,7 @@ struct pg_cancel_key {
 
 struct pg_negotiation {
     uint32_t version; /* as sent: whole (196608), or by old servers the minor part only */
-    uint32_t options; /* that the server did not know */
+    uint32_t options; /* that the server did not know, each a string behind it */
 };
 [[gnu::warn_unused_result]] bool pg_read_negotiation(struct span body, struct pg_negotiation *out);
 
@@ -73,8 +73,8 @@ struct pg_column_text {
     int32_t modifier;
     int16_t bytes;
 };
-/* RowDescription: its columns one after the other. *cursor is 0 at first; *columns is written by each call. False: it is
- * over when *cursor is body.len, else it is malformed. */
+/* RowDescription: its columns one after the other. *cursor is 0 at first; *columns, how many there are, is written by each
+ * call (0: the count itself is missing). False: it is over when *cursor is body.len, else it is malformed. */
 [[gnu::warn_unused_result]] bool pg_read_column(struct span body, size_t *cursor, uint32_t *columns,
                                                 struct pg_column_text *out);
 
@@ -84,8 +84,8 @@ struct pg_complete {
 };
 [[gnu::warn_unused_result]] bool pg_read_complete(struct span body, struct pg_complete *out);
 
-/* ErrorResponse and NoticeResponse. Every field may be missing: empty then; sqlstate is "XX000" then. Fields that we don't
- * know are ignored. */
+/* ErrorResponse and NoticeResponse. Every field may be missing: empty then; sqlstate is "XX000" then, and when it is not
+ * five characters long. Fields that we don't know are ignored. */
 struct pg_error {
     struct span severity; /* V, else S */
     struct span sqlstate; /* C */
@@ -130,7 +130,7 @@ static inline char *pg_put_u64(char *p, uint64_t v) {
 
 /* ------------------------------------------------------------------------------------------------------- writers ---- */
 
-/* Each appends whole messages to `out`, or nothing: false when no block is free. */
+/* Each appends whole messages to `out`, or nothing: false when no block is free. Arguments are borrowed. */
 
 /* Pairs of name and value; ends with a NULL name. Values hold no NUL (pg_settings has seen to that). */
 struct pg_startup_pair {
@@ -145,17 +145,16 @@ uint32_t pg_put_cancel(char out[static PG_CANCEL_BYTES_MAX], const struct pg_can
 [[gnu::warn_unused_result]] bool pg_write_sasl_initial(struct chain *out, const char *mechanism, struct span data);
 [[gnu::warn_unused_result]] bool pg_write_sasl_response(struct chain *out, struct span data);
 
-/* Parse. `name` "" is the unnamed statement. */
-[[gnu::warn_unused_result]] bool pg_write_parse(struct chain *out, const char *name, const struct pg_statement *statement);
-[[gnu::warn_unused_result]] bool pg_write_describe(struct chain *out, char what /* 'S', 'P' */, const char *name);
-[[gnu::warn_unused_result]] bool pg_write_close(struct chain *out, char what, const char *name);
+/* An empty name is the unnamed statement or portal. */
+[[gnu::warn_unused_result]] bool pg_write_parse(struct chain *out, struct span name, const struct pg_statement *statement);
+[[gnu::warn_unused_result]] bool pg_write_describe(struct chain *out, char what /* 'S', 'P' */, struct span name);
+[[gnu::warn_unused_result]] bool pg_write_close(struct chain *out, char what, struct span name);
 
 /* Bind to the unnamed portal, Execute without a limit and, when asked, Sync: in one piece when it fits into a block.
  * `params` is the section of Bind from the parameter formats to the last value, `formats` the section of the result
  * formats. */
-[[gnu::warn_unused_result]] bool pg_write_execute(struct chain *out, const char *name, struct span params, struct span
-    formats,
-                                                  bool sync);
+[[gnu::warn_unused_result]] bool pg_write_execute(struct chain *out, struct span name, struct span params,
+                                                  struct span formats, bool sync);
 [[gnu::warn_unused_result]] bool pg_write_sync(struct chain *out);
 [[gnu::warn_unused_result]] bool pg_write_copy_fail(struct chain *out, const char *why);
 [[gnu::warn_unused_result]] bool pg_write_terminate(struct chain *out);
