@@ -15,12 +15,13 @@ BELOW = {
     "ring": {"mem"},
     "ringsim": {"mem", "ring"},
     "http": {"mem"},
-    "server": {"mem", "ring", "http"},
+    "pg": {"mem"},
+    "server": {"mem", "ring", "http", "pg"},
 }
-PROTOCOLS = {"http"}
-# bcmp and __*_chk are what compilers make of memcmp and of fortified mem*() calls. snprintf: doubles that are no short
-# decimal. __cpu_*: the compiler's own table of what the CPU has.
-PROTOCOL_LIBC = re.compile(r"^(mem\w+|str(?!dup|ndup)\w+|bcmp|snprintf|__(mem|str|snprintf)\w*_chk|__stack_chk_fail"
+PROTOCOLS = {"http", "pg"}
+# bcmp and __*_chk are what compilers make of memcmp and of fortified mem*() calls. __cpu_*: the compiler's own table of what
+# the CPU has.
+PROTOCOL_LIBC = re.compile(r"^(mem\w+|str(?!dup|ndup)\w+|bcmp|__(mem|str)\w*_chk|__stack_chk_fail"
                            r"|__cpu_\w+|_GLOBAL_OFFSET_TABLE_)$")
 
 

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "http/number.h"
+#include "mem/number.h"
 #include "random.h"
 #include "rows.h"
 

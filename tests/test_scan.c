@@ -10,7 +10,6 @@ static bool in_class(int c, enum scan_class class) {
     case SCAN_TOKEN: return alpha || digit || (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL); /* RFC 9110 §5.6.2 */
     case SCAN_PATH: return c > 0x20 && c < 0x7f && c != '?' && c != '#';
     case SCAN_TEXT: return c == '\t' || (c >= 0x20 && c != 0x7f);       /* RFC 9110 §5.5 */
-    case SCAN_CLEAN: return c >= 0x20 && c != '"' && c != '\\';         /* RFC 8259 §7 */
     case SCAN_HOST:                                                     /* RFC 3986 §3.2.2 */
         return alpha || digit || (c != 0 && strchr("-._~!$&'()*+,;=%", c) != NULL);
     case SCAN_DIGIT: return digit;
@@ -21,7 +20,7 @@ static bool in_class(int c, enum scan_class class) {
 
 static void test_classes(void **state) {
     (void)state;
-    static const enum scan_class all[] = { SCAN_TOKEN, SCAN_PATH, SCAN_TEXT, SCAN_CLEAN, SCAN_HOST, SCAN_DIGIT, SCAN_HEX };
+    static const enum scan_class all[] = { SCAN_TOKEN, SCAN_PATH, SCAN_TEXT, SCAN_HOST, SCAN_DIGIT, SCAN_HEX };
     for (int c = 0; c < 256; c++) {
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
             if (scan_is((char)c, all[i]) != in_class(c, all[i])) {
@@ -40,13 +39,9 @@ static const char *inline_text(const char *p, const char *end) {
     return scan_text(p, end);
 }
 
-static const char *inline_clean(const char *p, const char *end) {
-    return scan_clean(p, end);
-}
-
 static size_t all_ways(struct scan_way ways[static SCAN_WAYS_MAX + 1]) {
     uint32_t count = scan_ways(ways);
-    ways[count] = (struct scan_way){ "inline", true, inline_path, inline_text, inline_clean };
+    ways[count] = (struct scan_way){ "inline", true, inline_path, inline_text };
     return count + 1;
 }
 
@@ -62,7 +57,6 @@ static void check(const struct scan_way *way, const char *p, size_t len) {
     const char *end = p + len;
     if ((size_t)(way->path(p, end) - p) != model(p, len, SCAN_PATH)
         || (size_t)(way->text(p, end) - p) != model(p, len, SCAN_TEXT)
-        || (size_t)(way->clean(p, end) - p) != model(p, len, SCAN_CLEAN)
         || (size_t)(scan_token(p, end) - p) != model(p, len, SCAN_TOKEN)) {
         fail_msg("%s differs at length %zu", way->name, len);
     }

@@ -148,6 +148,7 @@ class Symbols(unittest.TestCase):
 
     def test_strdup_is_malloc(self):
         self.assertTrue(list(symbols.findings({"http": (set(), {"strdup"})})))
+        self.assertTrue(list(symbols.findings({"pg": (set(), {"snprintf"})})))
         self.assertFalse(list(symbols.findings({"http": (set(), {"strlen", "__memcpy_chk"})})))
 
 

@@ -1,10 +1,9 @@
 #include "http/json.h"
 
-#include "http/copy.h"
 #include "http/http_priv.h"
-#include "http/number.h"
-#include "http/scan.h"
-#include "mem/assert.h"
+#include "mem/copy.h"
+#include "mem/escape.h"
+#include "mem/number.h"
 
 /* A key and a short value are written into one reservation. Longer ones go piece by piece. */
 enum {
@@ -49,48 +48,19 @@ static void write_byte(struct json_writer *json, char byte) {
     http_response_write(json->x, span_of(&byte, 1));
 }
 
-static void write_escaped(struct json_writer *json, char byte) {
-    static const char hex[] = "0123456789abcdef";
-    static const char letters[] = "btn\0fr"; /* of 0x08 to 0x0d */
-    uint8_t code = (uint8_t)byte;
-    char text[6] = { '\\', byte, '0', '0', hex[code >> 4], hex[code & 15] };
-    size_t len = 2;
-    if (code >= 0x08 && code <= 0x0d && letters[code - 0x08] != '\0') {
-        text[1] = letters[code - 0x08];
-    } else if (code < 0x20) {
-        text[1] = 'u';
-        len = 6;
-    }
-    http_response_write(json->x, span_of(text, len));
-}
-
 static void write_string(struct json_writer *json, struct span text) {
     const char *p = text.data, *end = p + text.len;
     write_byte(json, '"');
     while (p < end) {
-        const char *stop = scan_clean(p, end);
+        const char *stop = escape_scan(p, end);
         http_response_write(json->x, span_of(p, (size_t)(stop - p)));
         if (stop < end) {
-            write_escaped(json, *stop++);
+            char escape[ESCAPE_BYTES_MAX];
+            http_response_write(json->x, span_of(escape, (size_t)(escape_put(escape, *stop++) - escape)));
         }
         p = stop;
     }
     write_byte(json, '"');
-}
-
-/* No byte needs an escape. By words that overlap for the usual lengths. */
-static inline bool is_clean(struct span text) {
-    if (text.len < 8 || text.len > 32) {
-        return text.len == 0 || scan_clean(text.data, text.data + text.len) == text.data + text.len;
-    }
-    uint64_t bytes, found;
-    memcpy(&bytes, text.data + text.len - 8, 8);
-    found = copy_escapes(bytes);
-    for (size_t i = 0; i + 8 < text.len; i += 8) {
-        memcpy(&bytes, text.data + i, 8);
-        found |= copy_escapes(bytes);
-    }
-    return found == 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------ one write ---- */
@@ -117,7 +87,7 @@ static void write_key(struct json_writer *json, const char *key, bool comma) {
 static inline char *put_key(char *p, const char *key) {
     char *out = p + 1;
     *p = '"';
-    while (out <= p + KEY_BYTES_MAX && scan_is(*key, SCAN_CLEAN)) {
+    while (out <= p + KEY_BYTES_MAX && escape_is_clean(*key)) {
         *out++ = *key++;
     }
     if (*key != '\0') {
@@ -235,7 +205,7 @@ void json_null(struct json_writer *json, const char *key) {
 
 void json_string(struct json_writer *json, const char *key, struct span text) {
     char *start;
-    size_t bytes = is_clean(text) ? text.len : SIZE_MAX;
+    size_t bytes = escape_is_clean_text(text) ? text.len : SIZE_MAX;
     char *p = open_write(json, key, bytes, &start);
     if (p != NULL) {
         close_write(json, start, put_quoted(p, text));

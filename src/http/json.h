@@ -3,7 +3,7 @@
  * (a member without a name, an element with one, a second value at the top, more than JSON_DEPTH_MAX open containers, a close
  * too many) is the application's mistake: the response fails with 500. So does nothing else here; a response that has failed
  * takes no more, and the calls are harmless.
- * Depends on: http/http.h, http/number.h. One thread per exchange. */
+ * Depends on: mem (number, escape), http/http.h. One thread per exchange. */
 #ifndef RM_HTTP_JSON_H
 #define RM_HTTP_JSON_H
 

@@ -1,9 +1,9 @@
 #include "http/parse.h"
 
-#include "http/copy.h"
 #include "http/host.h"
 #include "http/scan.h"
 #include "mem/assert.h"
+#include "mem/copy.h"
 
 /* request->seen */
 enum {

@@ -1,9 +1,9 @@
-#include "http/copy.h"
 #include "http/http_priv.h"
-#include "http/number.h"
 #include "http/parse.h"
 #include "http/scan.h"
 #include "mem/assert.h"
+#include "mem/copy.h"
+#include "mem/number.h"
 
 /* Every status of RFC 9110 §15 that a server may answer with at the end, and those of RFC 6585. */
 #define STATUSES(X)                                                                                                    \

@@ -6,45 +6,40 @@
 
 /* Classes by name, so that the table below can be read. */
 enum {
-    C_ = 0,                                                            /* control */
-    T_ = SCAN_TEXT,                                                    /* HTAB */
-    S_ = SCAN_TEXT | SCAN_CLEAN,                                       /* SP */
-    V_ = SCAN_PATH | SCAN_TEXT | SCAN_CLEAN,                           /* visible, no tchar */
-    K_ = V_ | SCAN_TOKEN,                                              /* tchar */
-    H_ = V_ | SCAN_HOST,                                               /* sub-delims that are no tchar */
-    N_ = K_ | SCAN_HOST,                                               /* tchar and in a reg-name */
-    D_ = N_ | SCAN_DIGIT | SCAN_HEX,                                   /* 0-9 */
-    X_ = N_ | SCAN_HEX,                                                /* a-f */
-    Q_ = SCAN_PATH | SCAN_TEXT,                                        /* '"' and '\' */
-    M_ = SCAN_TEXT | SCAN_CLEAN,                                       /* '?' */
-    P_ = SCAN_TEXT | SCAN_CLEAN | SCAN_TOKEN,                          /* '#' */
-    O_ = SCAN_TEXT | SCAN_CLEAN,                                       /* obs-text */
-    E_ = SCAN_CLEAN,                                                   /* DEL */
+    C_ = 0,                                  /* control */
+    T_ = SCAN_TEXT,                          /* HTAB, SP, '?', obs-text */
+    V_ = SCAN_PATH | SCAN_TEXT,              /* visible, no tchar */
+    K_ = V_ | SCAN_TOKEN,                    /* tchar */
+    H_ = V_ | SCAN_HOST,                     /* sub-delims that are no tchar */
+    N_ = K_ | SCAN_HOST,                     /* tchar and in a reg-name */
+    D_ = N_ | SCAN_DIGIT | SCAN_HEX,         /* 0-9 */
+    X_ = N_ | SCAN_HEX,                      /* a-f */
+    P_ = SCAN_TEXT | SCAN_TOKEN,             /* '#' */
 };
 
 const uint8_t scan_classes[256] = {
     /* 00 */ C_, C_, C_, C_, C_, C_, C_, C_, C_, T_, C_, C_, C_, C_, C_, C_,
     /* 10 */ C_, C_, C_, C_, C_, C_, C_, C_, C_, C_, C_, C_, C_, C_, C_, C_,
     /*       SP  !   "   #   $   %   &   '   (   )   *   +   ,   -   .   / */
-    /* 20 */ S_, N_, Q_, P_, N_, N_, N_, N_, H_, H_, N_, N_, H_, N_, N_, V_,
+    /* 20 */ T_, N_, V_, P_, N_, N_, N_, N_, H_, H_, N_, N_, H_, N_, N_, V_,
     /*       0   1   2   3   4   5   6   7   8   9   :   ;   <   =   >   ? */
-    /* 30 */ D_, D_, D_, D_, D_, D_, D_, D_, D_, D_, V_, H_, V_, H_, V_, M_,
+    /* 30 */ D_, D_, D_, D_, D_, D_, D_, D_, D_, D_, V_, H_, V_, H_, V_, T_,
     /*       @   A   B   C   D   E   F   G   H   I   J   K   L   M   N   O */
     /* 40 */ V_, X_, X_, X_, X_, X_, X_, N_, N_, N_, N_, N_, N_, N_, N_, N_,
     /*       P   Q   R   S   T   U   V   W   X   Y   Z   [   \   ]   ^   _ */
-    /* 50 */ N_, N_, N_, N_, N_, N_, N_, N_, N_, N_, N_, V_, Q_, V_, K_, N_,
+    /* 50 */ N_, N_, N_, N_, N_, N_, N_, N_, N_, N_, N_, V_, V_, V_, K_, N_,
     /*       `   a   b   c   d   e   f   g   h   i   j   k   l   m   n   o */
     /* 60 */ K_, X_, X_, X_, X_, X_, X_, N_, N_, N_, N_, N_, N_, N_, N_, N_,
     /*       p   q   r   s   t   u   v   w   x   y   z   {   |   }   ~  DEL */
-    /* 70 */ N_, N_, N_, N_, N_, N_, N_, N_, N_, N_, N_, V_, K_, V_, N_, E_,
-    /* 80 */ O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_,
-    /* 90 */ O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_,
-    /* a0 */ O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_,
-    /* b0 */ O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_,
-    /* c0 */ O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_,
-    /* d0 */ O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_,
-    /* e0 */ O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_,
-    /* f0 */ O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_, O_,
+    /* 70 */ N_, N_, N_, N_, N_, N_, N_, N_, N_, N_, N_, V_, K_, V_, N_, C_,
+    /* 80 */ T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_,
+    /* 90 */ T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_,
+    /* a0 */ T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_,
+    /* b0 */ T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_,
+    /* c0 */ T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_,
+    /* d0 */ T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_,
+    /* e0 */ T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_,
+    /* f0 */ T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_, T_,
 };
 
 #define SCAN_TABLE(name, class)                                                                                        \
@@ -54,9 +49,8 @@ const uint8_t scan_classes[256] = {
 
 SCAN_TABLE(path, SCAN_PATH)
 SCAN_TABLE(text, SCAN_TEXT)
-SCAN_TABLE(clean, SCAN_CLEAN)
 
-static const struct scan_way table_way = { "table", true, table_path, table_text, table_clean };
+static const struct scan_way table_way = { "table", true, table_path, table_text };
 
 #ifdef RM_SCAN_SSE2
 
@@ -73,7 +67,6 @@ static const struct scan_way table_way = { "table", true, table_path, table_text
 
 SCAN_SSE2(path, SCAN_PATH)
 SCAN_SSE2(text, SCAN_TEXT)
-SCAN_SSE2(clean, SCAN_CLEAN)
 
 #define AVX2 __attribute__((target("avx2")))
 
@@ -89,13 +82,6 @@ AVX2 static inline uint32_t wide_stops_text(__m256i bytes) {
     __m256i low = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
     low = _mm256_andnot_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\t')), low);
     return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(low, _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(0x7f))));
-}
-
-AVX2 static inline uint32_t wide_stops_clean(__m256i bytes) {
-    __m256i low = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
-    __m256i marks = _mm256_or_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('"')),
-                                    _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\\')));
-    return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(low, marks));
 }
 
 AVX2 static inline __m256i wide_load(const char *p) {
@@ -115,12 +101,11 @@ AVX2 static inline __m256i wide_load(const char *p) {
 
 SCAN_AVX2(path)
 SCAN_AVX2(text)
-SCAN_AVX2(clean)
 
-static const struct scan_way sse2_way = { "sse2", true, sse2_path, sse2_text, sse2_clean };
-static const struct scan_way avx2_way = { "avx2", true, avx2_path, avx2_text, avx2_clean };
+static const struct scan_way sse2_way = { "sse2", true, sse2_path, sse2_text };
+static const struct scan_way avx2_way = { "avx2", true, avx2_path, avx2_text };
 
-struct scan_way scan_long = { "sse2", true, sse2_path, sse2_text, sse2_clean };
+struct scan_way scan_long = { "sse2", true, sse2_path, sse2_text };
 
 __attribute__((constructor)) static void choose(void) {
     if (__builtin_cpu_supports("avx2")) {
@@ -138,7 +123,7 @@ uint32_t scan_ways(struct scan_way ways[static SCAN_WAYS_MAX]) {
 
 #else
 
-struct scan_way scan_long = { "table", true, table_path, table_text, table_clean };
+struct scan_way scan_long = { "table", true, table_path, table_text };
 
 uint32_t scan_ways(struct scan_way ways[static SCAN_WAYS_MAX]) {
     ways[0] = table_way;

@@ -16,10 +16,9 @@ enum scan_class {
     SCAN_TOKEN = 1, /* tchar: RFC 9110 §5.6.2 */
     SCAN_PATH = 2,  /* of a request target: 0x21-0x7e, but not '?' and '#' */
     SCAN_TEXT = 4,  /* of a field value: HTAB, SP, 0x21-0x7e, 0x80-0xff. RFC 9110 §5.5 */
-    SCAN_CLEAN = 8, /* of a JSON string, as it is: not '"', '\', 0x00-0x1f. RFC 8259 §7 */
-    SCAN_HOST = 16, /* of a reg-name, '%' included: RFC 3986 §3.2.2 */
-    SCAN_DIGIT = 32,
-    SCAN_HEX = 64,
+    SCAN_HOST = 8,  /* of a reg-name, '%' included: RFC 3986 §3.2.2 */
+    SCAN_DIGIT = 16,
+    SCAN_HEX = 32,
 };
 
 /* A set of enum scan_class for each byte. */
@@ -42,7 +41,7 @@ typedef const char *scan_fn(const char *p, const char *end);
 struct scan_way {
     const char *name;
     bool works;
-    scan_fn *path, *text, *clean;
+    scan_fn *path, *text;
 };
 
 enum { SCAN_WAYS_MAX = 3 };
@@ -68,12 +67,6 @@ static inline uint32_t scan_stops_text(__m128i bytes) {
     __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
     low = _mm_andnot_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t')), low);
     return (uint32_t)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f))));
-}
-
-static inline uint32_t scan_stops_clean(__m128i bytes) {
-    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-    __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
-    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(low, marks));
 }
 
 static inline __m128i scan_load(const char *p) {
@@ -130,6 +123,5 @@ static inline const char *scan_token(const char *p, const char *end) {
 
 SCAN_INLINE(path, SCAN_PATH)
 SCAN_INLINE(text, SCAN_TEXT)
-SCAN_INLINE(clean, SCAN_CLEAN)
 
 #endif

@@ -6,9 +6,9 @@
  *
  * Invariant: while a chunk is open, it holds at least one byte and ends where its block, the last one of x->out, ends; and
  * that block has room for the CRLF behind it. */
-#include "http/copy.h"
 #include "http/http_priv.h"
 #include "mem/assert.h"
+#include "mem/copy.h"
 
 enum {
     SIZE_DIGITS = 4,

@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-#include "http/copy.h"
-#include "http/number.h"
 #include "mem/assert.h"
+#include "mem/copy.h"
+#include "mem/number.h"
 
 static const char *const names[ACCESS_FORMATS_COUNT] = { "common", "combined", "json" };
 

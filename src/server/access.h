@@ -1,7 +1,7 @@
 /* One line of the access log: bytes in, bytes out. What clients send is escaped, so that no line can be forged:
  * in the text formats a quote, a backslash, a control or a byte that is not ASCII becomes \xHH; in JSON strings are as RFC 8259
  * §7 and §8.1 demand.
- * Depends on: mem, http/number.h. Any thread. */
+ * Depends on: mem. Any thread. */
 #ifndef RM_SERVER_ACCESS_H
 #define RM_SERVER_ACCESS_H
 

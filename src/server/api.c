@@ -1,6 +1,6 @@
 /* include/ringmain.h, but for the figures: a thin layer over http. */
-#include "http/number.h"
 #include "mem/assert.h"
+#include "mem/number.h"
 #include "server/exchange.h"
 #include "server/worker.h"
 

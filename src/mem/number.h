@@ -1,7 +1,7 @@
 /* Numbers as text, without a terminating NUL.
  * Depends on libc: snprintf and strtod for the doubles that are no short decimal (LC_NUMERIC must be "C"). Any thread. */
-#ifndef RM_HTTP_NUMBER_H
-#define RM_HTTP_NUMBER_H
+#ifndef RM_MEM_NUMBER_H
+#define RM_MEM_NUMBER_H
 
 #include <stdint.h>
 

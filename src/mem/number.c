@@ -1,4 +1,4 @@
-#include "http/number.h"
+#include "mem/number.h"
 
 #include <stdbool.h>
 #include <stdio.h>

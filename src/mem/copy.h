@@ -1,7 +1,7 @@
-/* Short copies and checks without a call: for the few bytes that response heads are made of.
+/* Short copies and checks without a call: for the few bytes that response heads and JSON are made of.
  * Depends on: mem/span.h. Any thread. */
-#ifndef RM_HTTP_COPY_H
-#define RM_HTTP_COPY_H
+#ifndef RM_MEM_COPY_H
+#define RM_MEM_COPY_H
 
 #include "mem/span.h"
 
@@ -59,13 +59,6 @@ static inline uint64_t copy_controls(uint64_t bytes) {
     const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
     uint64_t del = bytes ^ (ones * 0x7f);
     return (((bytes - ones * 0x20) & ~bytes) | ((del - ones) & ~del)) & tops;
-}
-
-/* Not zero when one of 8 bytes needs an escape in a JSON string: RFC 8259 §7. */
-static inline uint64_t copy_escapes(uint64_t bytes) {
-    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-    uint64_t quote = bytes ^ (ones * '"'), backslash = bytes ^ (ones * '\\');
-    return (((bytes - ones * 0x20) & ~bytes) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & tops;
 }
 
 /* True when there is no control character, HTAB included. False may be wrong only for less than 8 bytes. */
