@@ -15,6 +15,8 @@ static const char *color;
 static const struct rm_option options[] = { { "color", "NAME", "a color", &color }, { 0 } };
 static const struct rm_app app = { .name = "test", .options = options };
 static const struct rm_app bare = { .name = "bare" };
+static const struct rm_statement statements[] = { { .sql = "SELECT 1" } };
+static const struct rm_app client = { .name = "test", .statements = statements, .statement_count = 1 };
 
 static struct config config;
 static char why[CONFIG_WHY_BYTES];
@@ -22,7 +24,7 @@ static char why[CONFIG_WHY_BYTES];
 enum { WORDS_MAX = 40 };
 
 /* Reads a command line given as words between blanks. */
-static int read_line(const char *line) {
+static int read_line_of(const struct rm_app *who, const char *line) {
     static char copy[512];
     static char *argv[WORDS_MAX];
     int argc = 0;
@@ -31,7 +33,11 @@ static int read_line(const char *line) {
     for (char *word = strtok_r(copy, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
         argv[argc++] = word;
     }
-    return config_read(&config, argc, argv, &app, why);
+    return config_read(&config, argc, argv, who, why);
+}
+
+static int read_line(const char *line) {
+    return read_line_of(&app, line);
 }
 
 static int clean(void **state) {
@@ -43,6 +49,12 @@ static int clean(void **state) {
     unsetenv("RINGMAIN_ADMIN");
     unsetenv("RINGMAIN_COLOR");
     unsetenv("RINGMAIN_IDLE_TIMEOUT");
+    static const char *const variables[] = { "RINGMAIN_DB", "DATABASE_URL",  "DATABASE_MAX_CONN", "PGHOST",    "PGHOSTADDR",
+                                             "PGPORT",      "PGDATABASE",    "PGUSER",            "PGSSLMODE", "PGPASSWORD",
+                                             "PGSERVICE",   "PGREQUIREAUTH", "PGPASSFILE" };
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        unsetenv(variables[i]);
+    }
     return 0;
 }
 
@@ -119,6 +131,115 @@ static void test_db_flags(void **state) {
     assert_int_equal(config.db_limits.result_bytes, 4096);
     assert_int_equal(config.db_limits.row_bytes, 16384);
     assert_false(config.db_limits.prepare);
+}
+
+static void test_db_url(void **state) {
+    (void)state;
+    assert_int_equal(read_line_of(&client, ""), EXIT_FINE);
+    assert_false(config.db_on);
+    assert_int_equal(read_line_of(&client, "--db postgres://u:p@h:1/d"), EXIT_FINE);
+    assert_true(config.db_on);
+    assert_string_equal(config.db.host, "h");
+    assert_string_equal(config.db.password, "p");
+    assert_int_equal(config.db.connect_timeout_ns, 10000000000);
+    assert_int_equal(read_line_of(&client, "--db=host=h --db-connect-timeout 20ms"), EXIT_FINE);
+    assert_int_equal(config.db.connect_timeout_ns, 20000000);
+    assert_true(config.db.user[0] != '\0'); /* who runs the test */
+    assert_string_equal(config.db.name, config.db.user);
+    assert_int_equal(read_line_of(&client, "--db none"), EXIT_FINE);
+    assert_false(config.db_on);
+    assert_int_equal(read_line("--db postgres://h/d?sslmode=require"), EXIT_FINE); /* no statements: nobody connects */
+    assert_false(config.db_on);
+    assert_int_equal(read_line_of(&client, "--db postgres://h/d?sslmode=require --version"), EXIT_FINE);
+}
+
+static void test_db_precedence(void **state) {
+    (void)state;
+    setenv("DATABASE_URL", "postgres://a/a", 1);
+    assert_int_equal(read_line_of(&client, ""), EXIT_FINE);
+    assert_true(config.db_on);
+    assert_string_equal(config.db.host, "a");
+    setenv("PGHOST", "p", 1);
+    setenv("PGUSER", "q", 1);
+    assert_int_equal(read_line_of(&client, ""), EXIT_FINE);
+    assert_string_equal(config.db.host, "a");
+    assert_string_equal(config.db.user, "q");
+    setenv("RINGMAIN_DB", "postgres://b/b", 1);
+    assert_int_equal(read_line_of(&client, ""), EXIT_FINE);
+    assert_string_equal(config.db.host, "b");
+    assert_int_equal(read_line_of(&client, "--db postgres://c/c"), EXIT_FINE);
+    assert_string_equal(config.db.host, "c");
+    assert_int_equal(read_line_of(&client, "--db none"), EXIT_FINE);
+    assert_false(config.db_on);
+    unsetenv("RINGMAIN_DB");
+    setenv("DATABASE_URL", "none", 1);
+    assert_int_equal(read_line_of(&client, ""), EXIT_FINE);
+    assert_false(config.db_on);
+    setenv("DATABASE_URL", "", 1);
+    assert_int_equal(read_line_of(&client, ""), EXIT_FINE);
+    assert_string_equal(config.db.host, "p");
+}
+
+/* Each of three variables says that there is a database; the others only who, and how. */
+static void test_db_variables(void **state) {
+    (void)state;
+    static const char *const on[] = { "PGHOST", "PGHOSTADDR", "PGDATABASE" };
+    setenv("PGUSER", "u", 1);
+    setenv("PGPASSWORD", "secret", 1);
+    assert_int_equal(read_line_of(&client, ""), EXIT_FINE);
+    assert_false(config.db_on);
+    for (size_t i = 0; i < sizeof on / sizeof *on; i++) {
+        setenv(on[i], "", 1);
+        assert_int_equal(read_line_of(&client, ""), EXIT_FINE);
+        assert_false(config.db_on);
+        setenv(on[i], "127.0.0.1", 1);
+        assert_int_equal(read_line_of(&client, ""), EXIT_FINE);
+        assert_true(config.db_on);
+        unsetenv(on[i]);
+    }
+}
+
+static void test_db_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *variable, *value, *line;
+        int code;
+        const char *says;
+    } rows[] = {
+        { "PORT", "1", "--db postgres://u:secret@h/d?sslmode=require", EXIT_CONFIG, "--db: sslmode=require asks for TLS" },
+        { "PORT", "1", "--db postgres://u:secret@h:0/d", EXIT_USAGE, "--db: port: must be" },
+        { "PORT", "1", "--db secret", EXIT_USAGE, "--db: must be a URL" },
+        { "RINGMAIN_DB", "postgres://u:%secret@h/d", "", EXIT_USAGE, "RINGMAIN_DB: password: '%' must" },
+        { "DATABASE_URL", "postgres://a,b/d", "", EXIT_USAGE, "DATABASE_URL: host: several hosts" },
+        { "PGSSLMODE", "verify-full", "--db host=h", EXIT_CONFIG, "PGSSLMODE=verify-full asks for TLS" },
+        { "PGPORT", "secret", "--db host=h", EXIT_USAGE, "PGPORT: must be a number" },
+        { "PGREQUIREAUTH", "md5", "--db host=h", EXIT_USAGE, "--db: require_auth: allows only" },
+        { "DATABASE_MAX_CONN", "many", "--db host=h", EXIT_USAGE, "DATABASE_MAX_CONN 'many': must be a number" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        clean(NULL);
+        setenv(rows[i].variable, rows[i].value, 1);
+        assert_int_equal(read_line_of(&client, rows[i].line), rows[i].code);
+        if (strncmp(why, rows[i].says, strlen(rows[i].says)) != 0 || strstr(why, "secret") != NULL) {
+            fail_msg("'%s' says: %s", rows[i].line, why);
+        }
+    }
+}
+
+/* The variable says how many there may be, at most; the flag, how many. */
+static void test_db_max(void **state) {
+    (void)state;
+    setenv("DATABASE_MAX_CONN", "256", 1);
+    assert_int_equal(read_line_of(&client, "--db host=h --workers 2"), EXIT_FINE);
+    assert_int_equal(config_resolve(&config, 2, 1 << 20, why), EXIT_FINE);
+    assert_int_equal(config.db_limits.connections, 128);
+    assert_int_equal(config.db_limits.worker_connections, 64);
+    assert_int_equal(read_line_of(&client, "--db host=h --workers 2 --db-connections 4"), EXIT_FINE);
+    assert_int_equal(config_resolve(&config, 2, 1 << 20, why), EXIT_FINE);
+    assert_int_equal(config.db_limits.worker_connections, 2);
+    setenv("DATABASE_MAX_CONN", "1", 1);
+    assert_int_equal(read_line_of(&client, "--db host=h --workers 2"), EXIT_FINE);
+    assert_int_equal(config_resolve(&config, 2, 1 << 20, why), EXIT_CONFIG);
 }
 
 /* One line of test_db_resolve: what is asked for, and what it comes to per worker; 0: refused, and what is said. */
@@ -204,6 +325,8 @@ static void test_refused(void **state) {
         { "--idle-timout=3s", "did you mean --idle-timeout?" },
         { "workers", "unexpected argument 'workers'" },
         { "-w 2", "unexpected argument '-w'" },
+        { "postgres://u:secret@h/d", "unexpected argument 'postgres...'; see" },
+        { "password=secret", "unexpected argument 'password...'; see" },
         { "--", "unknown flag --" },
         { "--workers", "--workers needs a value: N|auto" },
         { "--color", "--color needs a value: NAME" },
@@ -312,7 +435,8 @@ int main(void) {
         TEST(test_defaults), TEST(test_flags),           TEST(test_precedence),          TEST(test_actions),
         TEST(test_refused),  TEST(test_resolve),         TEST(test_refused_environment), TEST(test_too_many_listeners),
         TEST(test_share),    TEST(test_without_options), TEST(test_db_flags),            TEST(test_db_resolve),
-        TEST(test_db_files),
+        TEST(test_db_files), TEST(test_db_url),          TEST(test_db_precedence),       TEST(test_db_variables),
+        TEST(test_db_refused), TEST(test_db_max),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

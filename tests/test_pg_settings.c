@@ -229,6 +229,8 @@ static const struct refusal refusals[] = {
     { "postgres://u:secret /@h/d", "a blank or a control character", false },
     { "postgres://u:p@h/d\n", "a blank or a control character", false },
     { "dbname=postgres://u:secret@h/d", "dbname: is a URL", false },
+    { "user=postgres://u:secret@h/d", "user: is a URL", false },
+    { "host=postgres://u:secret@h/d", "host: is a URL", false },
     { "postgres:///?dbname=postgresql%3A%2F%2Fu%3Asecret@h", "dbname: is a URL", false },
 };
 

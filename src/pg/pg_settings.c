@@ -66,12 +66,21 @@ static bool take_text(struct pg_settings *settings, const struct parameter *para
     return copy_text((char *)settings + parameter->offset, parameter->room, as, value, why);
 }
 
+/* What is shown in logs: a connection string in its place holds a password, perhaps. */
+static bool take_shown(struct pg_settings *settings, const struct parameter *parameter, const char *as, struct span value,
+                       char *why) {
+    if (span_equal(span_first(value, 11), SPAN("postgres://")) || span_equal(span_first(value, 13), SPAN("postgresql://"))) {
+        return pg_settings_say(why, as, ": is a URL: give the URL alone", NULL);
+    }
+    return take_text(settings, parameter, as, value, why);
+}
+
 static bool take_host(struct pg_settings *settings, const struct parameter *parameter, const char *as, struct span value,
                       char *why) {
     if (memchr(value.data, ',', value.len) != NULL) {
         return pg_settings_say(why, as, ": several hosts are not supported yet: name one", NULL);
     }
-    return take_text(settings, parameter, as, value, why);
+    return take_shown(settings, parameter, as, value, why);
 }
 
 static bool take_address(struct pg_settings *settings, const struct parameter *parameter, const char *as, struct span value,
@@ -101,15 +110,6 @@ static bool take_port(struct pg_settings *settings, const struct parameter *para
 static bool take_password(struct pg_settings *settings, const struct parameter *parameter, const char *as, struct span value,
                           char *why) {
     settings->has_password = value.len > 0;
-    return take_text(settings, parameter, as, value, why);
-}
-
-/* What libpq's callers would take for a connection string in place of a name holds a password, perhaps. */
-static bool take_name(struct pg_settings *settings, const struct parameter *parameter, const char *as, struct span value,
-                      char *why) {
-    if (span_equal(span_first(value, 11), SPAN("postgres://")) || span_equal(span_first(value, 13), SPAN("postgresql://"))) {
-        return pg_settings_say(why, as, ": is a URL, not the name of a database: give the URL alone", NULL);
-    }
     return take_text(settings, parameter, as, value, why);
 }
 
@@ -238,9 +238,9 @@ static const struct parameter parameters[] = {
     { "host", "PGHOST", .take = take_host, TEXT(host) },
     { "hostaddr", "PGHOSTADDR", .take = take_address, TEXT(host_address) },
     { "port", "PGPORT", .take = take_port },
-    { "user", "PGUSER", .take = take_text, TEXT(user) },
+    { "user", "PGUSER", .take = take_shown, TEXT(user) },
     { "password", "PGPASSWORD", .take = take_password, TEXT(password) },
-    { "dbname", "PGDATABASE", .take = take_name, TEXT(name) },
+    { "dbname", "PGDATABASE", .take = take_shown, TEXT(name) },
     { "application_name", "PGAPPNAME", .take = take_application, TEXT(application_name) },
     { "options", "PGOPTIONS", .take = take_text, TEXT(options) },
     { "connect_timeout", "PGCONNECT_TIMEOUT", .take = take_timeout },

@@ -267,7 +267,7 @@ static const char *variable_of(const char *name, char out[static VARIABLE_BYTES]
 }
 
 /* The bad value is named with where it came from. */
-static int bad_value(const char *source, const char *text, char *why) {
+int config_bad_value(const char *source, const char *text, char *why) {
     char reason[CONFIG_WHY_BYTES];
     memcpy(reason, why, sizeof reason);
     snprintf(why, CONFIG_WHY_BYTES, "%s '%.64s': %.300s", source, text, reason);
@@ -279,7 +279,7 @@ static int read_environment(struct config *config, const struct rm_app *app, cha
     for (size_t i = 0; i < FLAGS_COUNT; i++) {
         const char *text = flags[i].argument == NULL ? NULL : getenv(variable_of(flags[i].name, variable));
         if (text != NULL && !flags[i].read(config, text, why)) {
-            return bad_value(variable, text, why);
+            return config_bad_value(variable, text, why);
         }
     }
     for (const struct rm_option *option = app->options; option != NULL && option->name != NULL; option++) {
@@ -333,7 +333,9 @@ static const char *nearest(const struct rm_app *app, const char *name) {
 
 static int unknown(const struct rm_app *app, const char *argument, char *why) {
     if (strncmp(argument, "--", 2) != 0) {
-        snprintf(why, CONFIG_WHY_BYTES, "unexpected argument '%.64s'; see --help", argument);
+        int shown = (int)strcspn(argument, ":="); /* behind them may be a password: a URL without its --db */
+        snprintf(why, CONFIG_WHY_BYTES, "unexpected argument '%.*s%s'; see --help", shown < 64 ? shown : 64, argument,
+                 argument[shown] != '\0' ? "..." : "");
         return EXIT_USAGE;
     }
     char name[65];
@@ -395,8 +397,17 @@ static int read_arguments(struct config *config, int argc, char **argv, const st
             config->listen_count = 0; /* the flag replaces what the environment said */
         }
         if (!argument.flag->read(config, argument.value, why)) {
-            return bad_value(argument.source, argument.value, why);
+            return config_bad_value(argument.source, argument.value, why);
         }
+    }
+    return EXIT_FINE;
+}
+
+static int listen_by_default(struct config *config, char *why) {
+    config->listen_default = true;
+    const char *port = getenv("PORT");
+    if (!set_default_listen(config, port != NULL ? port : "8080", why)) {
+        return config_bad_value("PORT", port != NULL ? port : "8080", why);
     }
     return EXIT_FINE;
 }
@@ -409,15 +420,11 @@ int config_read(struct config *config, int argc, char **argv, const struct rm_ap
     if (code == EXIT_FINE) {
         code = read_arguments(config, argc, argv, app, why);
     }
-    if (code != EXIT_FINE || config->listen_count > 0) {
-        return code;
+    if (code == EXIT_FINE && config->listen_count == 0) {
+        code = listen_by_default(config, why);
     }
-    config->listen_default = true;
-    const char *port = getenv("PORT");
-    if (!set_default_listen(config, port != NULL ? port : "8080", why)) {
-        return bad_value("PORT", port != NULL ? port : "8080", why);
-    }
-    return EXIT_FINE;
+    bool runs = config->action == CONFIG_RUN || config->action == CONFIG_PLAN;
+    return code == EXIT_FINE && runs ? config_db_read(config, app, why) : code;
 }
 
 /* ------------------------------------------------------------------------------------------ what it comes to ---- */

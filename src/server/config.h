@@ -40,6 +40,7 @@ enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_PLAN };
 struct config_db {
     const char *url;             /* as it was given, a password may be in it; NULL: nobody did */
     uint32_t connections;        /* of the process; 0 until config_resolve: CONFIG_DB_CONNECTIONS_DEFAULT per worker */
+    bool at_most;                /* that is DATABASE_MAX_CONN: fewer are fine where a worker can't hold its share */
     uint32_t worker_connections; /* config_resolve's: of each worker; all of them together are at most `connections` */
     uint32_t inflight;           /* queries in flight per connection: 1 .. 256 */
     uint32_t queue;              /* queries that wait, per worker */
@@ -86,8 +87,9 @@ struct config {
 /* All defaults; workers and max_connections are left to config_resolve. */
 void config_default(struct config *config);
 
-/* Reads the environment, then the command line. EXIT_FINE, or EXIT_USAGE with `why` (which names the flag). The
- * options of the application are written through their `value` pointers; they keep the texts. */
+/* Reads the environment, then the command line. EXIT_FINE, or EXIT_USAGE with `why` (which names the flag), or
+ * EXIT_CONFIG with `why`: the database is to be reached by TLS, which is not there. No password is in `why`. The options
+ * of the application are written through their `value` pointers; they keep the texts. */
 [[gnu::warn_unused_result]] int config_read(struct config *config, int argc, char **argv, const struct rm_app *app,
                                             char why[static CONFIG_WHY_BYTES]);
 

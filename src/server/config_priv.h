@@ -31,6 +31,13 @@ bool config_read_db_result_bytes(struct config *config, const char *text, char *
 bool config_read_db_row_bytes(struct config *config, const char *text, char *why);
 bool config_read_db_prepare(struct config *config, const char *text, char *why);
 
+/* Where the database is: from --db, DATABASE_URL, or the variables of libpq. Nothing is looked at when the application has
+ * no statements. EXIT_FINE; EXIT_USAGE or, when TLS is asked for, EXIT_CONFIG with `why`, which shows no password. */
+int config_db_read(struct config *config, const struct rm_app *app, char *why);
+
+/* config.c: puts where a bad value comes from, and the value, in front of `why`; EXIT_USAGE. */
+int config_bad_value(const char *source, const char *text, char *why);
+
 /* What connections to the database come to, with config->workers known: EXIT_FINE, or EXIT_CONFIG with `why`. */
 int config_db_resolve(struct config *config, char *why);
 
