@@ -41,6 +41,7 @@ CALL_NAMES = {"io_uring_enter", "io_uring_register", "epoll_wait", "epoll_ctl", 
 CONTRACT = "test_ring_contract.c runs the whole contract of ring.h on every backend"
 TESTED_ELSEWHERE = {
     "src/pg/pg_settings_read.c": "tests/test_pg_settings.c",
+    "src/pg/pg_json_value.c": "tests/test_pg_json.c",
     "src/ring/common.c": CONTRACT,
     "src/ring/epoll.c": CONTRACT,
     "src/ring/epoll_socket.c": CONTRACT,

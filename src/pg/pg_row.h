@@ -26,6 +26,15 @@ enum pg_row_result {
 bool pg_row_field(const struct pg_row *row, uint32_t column, struct span *out);
 bool pg_row_null(const struct pg_row *row, uint32_t column);
 
+/* What a date and a timestamp can be, as they are on the wire: days and microseconds since 2000-01-01, from 4714-11-24 BC to
+ * 5874897-12-31 and 294276-12-31. The infinities are none of these. */
+static inline bool pg_date_is_valid(int32_t days) {
+    return days >= -2451545 && days <= 2145031948;
+}
+static inline bool pg_timestamp_is_valid(int64_t us) {
+    return us >= -INT64_C(211813488000000000) && us < INT64_C(9223371331200000000);
+}
+
 /* All: false when the field is NULL, is of another type, or has a value that is none of its type; *out is as it was then. */
 [[gnu::warn_unused_result]] bool pg_row_bool(const struct pg_row *row, uint32_t column, bool *out);
 [[gnu::warn_unused_result]] bool pg_row_int(const struct pg_row *row, uint32_t column, int64_t *out); /* int2, int4,
@@ -38,7 +47,8 @@ bool pg_row_null(const struct pg_row *row, uint32_t column);
 [[gnu::warn_unused_result]] bool pg_row_uuid(const struct pg_row *row, uint32_t column, uint8_t out[static 16]);
 /* Days since 1970-01-01; INT32_MIN and INT32_MAX are -infinity and infinity. */
 [[gnu::warn_unused_result]] bool pg_row_date(const struct pg_row *row, uint32_t column, int32_t *out);
-/* Microseconds since 1970-01-01 00:00 (of timestamptz: UTC); INT64_MIN and INT64_MAX are -infinity and infinity. */
+/* Microseconds since 1970-01-01 00:00 (of timestamptz: UTC); INT64_MIN and INT64_MAX are -infinity and infinity. False, too,
+ * for the end of the type's range that does not fit: from 294247-01-10 04:00:54.775807 on. */
 [[gnu::warn_unused_result]] bool pg_row_timestamp(const struct pg_row *row, uint32_t column, int64_t *out);
 
 #endif
