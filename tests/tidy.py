@@ -40,6 +40,9 @@ CALL_NAMES = {"io_uring_enter", "io_uring_register", "epoll_wait", "epoll_ctl", 
 # Sources without a tests/test_NAME.c, and where they are tested instead.
 CONTRACT = "test_ring_contract.c runs the whole contract of ring.h on every backend"
 TESTED_ELSEWHERE = {
+    "src/pg/pg_conn_end.c": "tests/test_pg_conn.c",
+    "src/pg/pg_conn_read.c": "tests/test_pg_conn.c",
+    "src/pg/pg_conn_send.c": "tests/test_pg_conn.c",
     "src/pg/pg_settings_read.c": "tests/test_pg_settings.c",
     "src/pg/pg_json_value.c": "tests/test_pg_json.c",
     "src/ring/common.c": CONTRACT,

@@ -7,8 +7,9 @@
  * ReadyForQuery of its Sync has come, never before: only that means success. Several slots may share a Sync: a group (all
  * of them or none), or a run of queries of different requests (pg_statement.shared_sync), which ends at pg_conn_flush.
  *
- *     slot: SENT -[1]-[t]-[T|n]- 2 - D* - (C|I) - ... - Z        E at any place: skip to Z. Anything else breaks the
- * connection.
+ *     slot: SENT -[3]-[1]-[t]-[T|n]- 2 - D* - (C|I) - ... - Z        E at any place: skip to Z
+ *
+ * Anything else breaks the connection.
  *
  * NoticeResponse, ParameterStatus, NotificationResponse and a FATAL ErrorResponse are taken at any moment, idle included.
  *
@@ -41,19 +42,33 @@ enum pg_conn_state { PG_CONN_DOWN, PG_CONN_STARTING, PG_CONN_READY, PG_CONN_BROK
 
 enum { PG_CONN_WHY_BYTES = 200 };
 
+/* One query, Describe or ping that was sent. */
 struct pg_slot {
     struct pg_query *query; /* NULL: a Describe of the pool's, a ping, or somebody who left */
-    uint32_t generation;    /* of the query, asserted at delivery */
-    uint16_t statement;
-    uint8_t flags;          /* pg_conn.c's: what was sent before Bind, whether its Sync follows, group or run */
-    uint8_t state;          /* what is awaited next */
-    uint32_t plan_version;  /* with which it was bound */
     uint64_t start;         /* conn->written when it was appended: what begins behind what was handed over never left */
+    uint32_t generation;    /* of the query, asserted at delivery */
+    uint32_t plan_version;  /* with which it was bound */
+    uint16_t statement;
+    uint16_t flags;         /* enum slot_flag of pg_conn_priv.h: what was sent before Bind, whether its Sync follows ... */
+    uint8_t state;          /* enum slot_state: what is awaited next */
+    uint8_t fate;           /* enum slot_fate: what has become of it */
+};
+_Static_assert(sizeof(struct pg_slot) == 32, "two in a cache line");
+
+/* What the server said when a Parse or a Describe failed. */
+struct pg_failure {
+    uint32_t until;     /* slots before this one were sent without knowing */
+    uint16_t statement; /* UINT16_MAX: none */
+    char sqlstate[PG_SQLSTATE_BYTES];
+    char message[PG_MESSAGE_BYTES];
 };
 
-/* Invariant: slots in use (tail - head) <= shared->inflight + PG_CONN_SPARE; READY => carry_len < message_bytes; drain_left
- * > 0 => carry_len == 0. */
-enum { PG_CONN_SPARE = 4 }; /* slots of our own: Describe, ROLLBACK, ping */
+/* Invariants: head <= ending <= cursor <= tail (as differences); tail - head <= slots <= slot_mask + 1; carry_start <=
+ * carry_len <= message_bytes; drain_left > 0 => carry_len == 0; open_run => the last slot has no Sync. */
+enum {
+    PG_CONN_SPARE = 4,            /* slots of our own: Describe, ROLLBACK, ping */
+    PG_CONN_MESSAGE_BYTES = 1024, /* the least that message_bytes may be */
+};
 
 struct pg_conn {
     struct pg_shared *shared;
@@ -61,28 +76,35 @@ struct pg_conn {
     struct pg_slot *slots;    /* a power of two of them */
     uint32_t slot_mask;
     uint32_t head, tail;      /* of the FIFO, counting on */
+    uint32_t ending;          /* slots before this one are over: they are told, one at a time, and popped */
+    uint32_t cursor;          /* the slot that the server answers now; == tail: none */
     uint32_t queries;         /* slots with or without an owner that are queries */
     uint8_t state;            /* enum pg_conn_state */
     bool open_run;            /* the last slot has no Sync yet */
     bool skipping;            /* an error was seen: up to the next Z */
+    bool job;                 /* of authentication: is out */
+    bool passed;              /* authentication is over */
     char status;              /* of the last Z: 'I', 'T', 'E' */
+    bool foreign;             /* the server speaks another encoding than UTF-8 */
     bool tainted;             /* something was run that changes the session (SET, LISTEN, PREPARE ...), or a transaction was
                                  left open: to be replaced when it is idle */
     uint64_t written;         /* bytes ever appended to out */
     uint64_t drain_left;      /* bytes of a message that is too large, to be dropped */
-    char *carry;              /* message_bytes; an incomplete message */
-    uint32_t carry_len;
+    char *carry;              /* message_bytes; an incomplete message, or what waits for the job */
+    uint32_t carry_start, carry_len;
     uint64_t prepared[PG_STATEMENTS_MAX / 64]; /* statements that this server process knows */
+    uint64_t close[PG_STATEMENTS_MAX / 64];    /* whose names may be in use there: Close goes in front of Parse */
     uint64_t head_since_ns;   /* when the head of the FIFO became it */
     struct pg_cancel_key key;
     struct pg_auth auth;
+    struct pg_failure failure;
     int server_version;       /* 150004; 0: not told */
     char why[PG_CONN_WHY_BYTES];        /* BROKEN: what happened, for people */
     char sqlstate[PG_SQLSTATE_BYTES];   /* BROKEN by an error of the server's: its code; else empty */
 };
 
 /* Slots and carry are borrowed for the life of the connection: pg_conn_slots(inflight) of struct pg_slot,
- * shared->message_bytes. */
+ * shared->message_bytes (at least PG_CONN_MESSAGE_BYTES). */
 uint32_t pg_conn_slots(uint32_t inflight);
 void pg_conn_init(struct pg_conn *conn, struct pg_shared *shared, struct pg_slot *slots, char *carry);
 
@@ -115,8 +137,8 @@ struct pg_conn_event {
     struct pg_error error;
 };
 
-/* Takes what it can from *input (advancing it) and says what happened. Call until MORE, JOB or DOWNED. What is incomplete
- * at MORE is copied into the carry. */
+/* Takes what it can from *input (advancing it) and says what happened. Call until MORE, JOB or DOWNED: *input is used up
+ * then. What is incomplete at MORE is copied into the carry. */
 void pg_conn_next(struct pg_conn *conn, struct span *input, struct pg_conn_event *event);
 
 /* The job has been run. Afterwards pg_conn_next with an empty input. */
@@ -131,15 +153,17 @@ void pg_conn_lost(struct pg_conn *conn, const char *why);
 bool pg_conn_room(const struct pg_conn *conn, uint32_t n);
 
 /* Appends a query, or a whole group by its first: Parse inline when this server process does not know the statement yet,
- * Bind, Execute, Sync (a shared_sync statement outside of a group and a session gets its Sync at pg_conn_flush; a query
- * that is not of the run ends the run first). READY, room for it and known plans are asserted. False: no block is free;
- * nothing was appended. */
+ * Bind, Execute, Sync (a shared_sync statement outside of a group and a session gets its Sync at pg_conn_flush, unless it
+ * was `skipped` before; a query that is not of the run ends the run first). Resets the query's result, `skipped` and
+ * `heal`, but not `discard`. READY, room for it and known plans are asserted. False: no block is free; nothing of it was
+ * appended. */
 [[gnu::warn_unused_result]] bool pg_conn_query(struct pg_conn *conn, struct pg_query *query);
 
-/* Parse, Describe, Sync: PG_CONN_DESCRIBED follows. */
+/* Close (in case that its name is in use), Parse, Describe, Sync: PG_CONN_DESCRIBED follows. False: no block or no
+ * slot is free. */
 [[gnu::warn_unused_result]] bool pg_conn_describe(struct pg_conn *conn, uint16_t statement);
 
-/* A Sync alone: the cheapest sign of life. */
+/* A Sync alone: the cheapest sign of life. False: no block or no slot is free. */
 [[gnu::warn_unused_result]] bool pg_conn_ping(struct pg_conn *conn);
 
 /* The end of the turn: the open run gets its Sync. False: no block is free; the connection must be given up. */

@@ -1,0 +1,320 @@
+#include "mem/assert.h"
+#include "pg/pg_conn_priv.h"
+
+/* The statement's name behind what is out of order. */
+static void break_in(struct pg_conn *conn, const struct pg_slot *slot, char type, const char *why) {
+    conn_break_at(conn, type, why);
+    if (slot != NULL && (slot->flags & SLOT_PING) == 0) {
+        struct words words = { conn->why, sizeof conn->why, (uint32_t)strlen(conn->why) };
+        words_text(&words, ", statement ");
+        words_span(&words, conn->shared->statements[slot->statement].label);
+    }
+}
+
+static void out_of_order(struct pg_conn *conn, const struct pg_slot *slot, char type) {
+    static const char *const awaited[] = {
+        [AWAIT_CLOSE] = "came where CloseComplete was due",
+        [AWAIT_PARSE] = "came where ParseComplete was due",
+        [AWAIT_PARAMETERS] = "came where ParameterDescription was due",
+        [AWAIT_DESCRIPTION] = "came where RowDescription or NoData was due",
+        [AWAIT_BIND] = "came where BindComplete was due",
+        [AWAIT_ROWS] = "came where rows or CommandComplete were due",
+        [AWAIT_COPY] = "came where CopyData or CopyDone was due",
+        [AWAIT_COMPLETE] = "came where CommandComplete was due",
+        [AWAIT_ERROR] = "came where the error was due that ends a copy",
+        [AWAIT_READY] = "came where ReadyForQuery was due",
+    };
+    if (slot == NULL) {
+        conn_break_at(conn, type, "came when nothing was asked for");
+    } else {
+        break_in(conn, slot, type, conn->skipping ? "came between an error and ReadyForQuery" : awaited[slot->state]);
+    }
+}
+
+/* The slot that is answered, when it awaits `state`; else NULL, and the connection is BROKEN. */
+static struct pg_slot *expect(struct pg_conn *conn, char type, enum slot_state state) {
+    struct pg_slot *slot = conn_current(conn);
+    if (slot == NULL || slot->state != state || conn->skipping) {
+        out_of_order(conn, slot, type);
+        return NULL;
+    }
+    return slot;
+}
+
+/* -------------------------------------------------------------------------------------------- Close, Parse, Describe ---- */
+
+static void take_parsed(struct pg_conn *conn) {
+    struct pg_slot *slot = expect(conn, '1', AWAIT_PARSE);
+    if (slot != NULL) {
+        slot->state = (slot->flags & (SLOT_DESCRIBE | SLOT_CHECK)) != 0 ? AWAIT_PARAMETERS : AWAIT_BIND;
+    }
+}
+
+static void take_parameters(struct pg_conn *conn, struct span body) {
+    uint32_t count;
+    struct pg_slot *slot = expect(conn, 't', AWAIT_PARAMETERS);
+    if (slot == NULL) {
+        return;
+    }
+    if (!pg_read_parameters(body, &count)) {
+        break_in(conn, slot, 't', "is malformed");
+        return;
+    }
+    slot->state = AWAIT_DESCRIPTION;
+}
+
+/* The plan is that of these columns. */
+static bool same_columns(const struct pg_plan *plan, struct span body, bool *malformed) {
+    size_t cursor = 0;
+    uint32_t columns = 0, count = 0;
+    bool same = true;
+    struct pg_column_text column;
+    *malformed = false;
+    if (body.len == 0) {
+        return plan->column_count == 0;
+    }
+    for (; pg_read_column(body, &cursor, &columns, &column); count++) {
+        same = same && count < plan->column_count && plan->columns[count].oid == column.oid;
+    }
+    *malformed = cursor != body.len || count != columns;
+    return same && count == plan->column_count;
+}
+
+/* Each execution of an unnamed statement brings its columns, which may have changed. */
+static void check_plan(struct pg_conn *conn, struct pg_slot *slot, char type, struct span body) {
+    struct pg_plan *plan = &conn->shared->plans[slot->statement];
+    bool malformed;
+    if (!same_columns(plan, body, &malformed)) {
+        slot->flags |= SLOT_MISREAD;
+        if (slot->plan_version == plan->version) {
+            pg_plan_forget(plan);
+        }
+    }
+    if (malformed) {
+        break_in(conn, slot, type, "is malformed");
+        return;
+    }
+    slot->state = AWAIT_BIND;
+}
+
+/* RowDescription, or with an empty body NoData. */
+static void take_description(struct pg_conn *conn, char type, struct span body) {
+    struct pg_slot *slot = expect(conn, type, AWAIT_DESCRIPTION);
+    bool malformed = false;
+    if (slot == NULL) {
+        return;
+    }
+    if ((slot->flags & SLOT_CHECK) != 0) {
+        check_plan(conn, slot, type, body);
+        return;
+    }
+    if (!pg_plan_make(&conn->shared->plans[slot->statement], body, &malformed)) {
+        if (malformed) {
+            break_in(conn, slot, type, "is malformed");
+            return;
+        }
+        conn_fail(conn, slot, "54000", "the columns of its result need more memory than a plan has");
+    }
+    slot->state = AWAIT_READY;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- rows ---- */
+
+/* True: event has a row. */
+static bool take_row(struct pg_conn *conn, struct span body, struct pg_conn_event *event) {
+    struct pg_slot *slot = expect(conn, 'D', AWAIT_ROWS);
+    if (slot == NULL) {
+        return false;
+    }
+    const struct pg_plan *plan = &conn->shared->plans[slot->statement];
+    if (slot->plan_version != plan->version) {
+        slot->flags |= SLOT_MISREAD;
+        return false;
+    }
+    enum pg_row_result result = pg_row_read(&event->row, plan, body, conn->shared->at);
+    if ((slot->flags & SLOT_MISREAD) != 0 && result == PG_ROW_OTHER) {
+        return false;
+    }
+    if (result != PG_ROW_OK) {
+        break_in(conn, slot, 'D', result == PG_ROW_MALFORMED ? "is malformed" : "has other columns than were described");
+        return false;
+    }
+    struct pg_query *query = slot->query;
+    if (query == NULL || query->discard || (slot->flags & SLOT_MISREAD) != 0) {
+        return false;
+    }
+    rm_assert(query->generation == slot->generation);
+    query->rows++;
+    event->type = PG_CONN_ROW;
+    event->query = query;
+    return true;
+}
+
+bool conn_take_large(struct pg_conn *conn, char type) {
+    if (type == 'N' || type == 'A' || type == 'S') {
+        return true;
+    }
+    if (type == 'd') {
+        return expect(conn, 'd', AWAIT_COPY) != NULL;
+    }
+    if (type != 'D') {
+        conn_break_at(conn, type, "is larger than what is taken");
+        return false;
+    }
+    struct pg_slot *slot = expect(conn, 'D', AWAIT_ROWS);
+    if (slot != NULL && slot->query != NULL) {
+        pg_query_discard(slot->query);
+    }
+    return slot != NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ tags ---- */
+
+static bool first_word(struct span tag, struct span word) {
+    return span_equal(span_first(tag, word.len), word) && (tag.len == word.len || tag.data[word.len] == ' ');
+}
+
+/* Prepared statements are gone: which ones, the tag does not say. Closing what is not there is no mistake. */
+static void forget_prepared(struct pg_conn *conn) {
+    for (uint32_t i = 0; i < PG_STATEMENTS_MAX / 64; i++) {
+        conn->close[i] |= conn->prepared[i];
+        conn->prepared[i] = 0;
+    }
+}
+
+/* A command that has counted no rows: it may have changed the session for all that come behind it. */
+static void take_tag(struct pg_conn *conn, struct pg_slot *slot, struct span tag) {
+    static const struct span words[] = { SPAN("SET"),     SPAN("RESET"),      SPAN("LISTEN"),  SPAN("UNLISTEN"),
+                                         SPAN("PREPARE"), SPAN("DEALLOCATE"), SPAN("DISCARD"), SPAN("LOAD") };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        conn->tainted |= first_word(tag, words[i]);
+    }
+    if (first_word(tag, SPAN("DEALLOCATE")) || first_word(tag, SPAN("DISCARD"))) {
+        forget_prepared(conn);
+    }
+    if ((slot->flags & SLOT_SESSION) == 0) {
+        conn->tainted |= first_word(tag, SPAN("BEGIN")) || first_word(tag, SPAN("START"));
+    }
+    uint32_t commit = conn->shared->statement_count - PG_INTERNAL_COUNT + PG_COMMIT;
+    if (slot->statement == commit && span_equal(tag, SPAN("ROLLBACK"))) {
+        slot->fate = FATE_ROLLED_BACK;
+    }
+}
+
+static void take_complete(struct pg_conn *conn, struct span body) {
+    struct pg_complete complete;
+    struct pg_slot *slot = conn_current(conn);
+    if (slot != NULL && slot->state == AWAIT_COMPLETE) {
+        slot->state = AWAIT_ROWS;
+    }
+    slot = expect(conn, 'C', AWAIT_ROWS);
+    if (slot == NULL) {
+        return;
+    }
+    if (!pg_read_complete(body, &complete)) {
+        break_in(conn, slot, 'C', "is malformed");
+        return;
+    }
+    if (slot->query != NULL) {
+        slot->query->affected = complete.affected;
+    }
+    slot->state = AWAIT_READY;
+    char last = complete.tag.len > 0 ? complete.tag.data[complete.tag.len - 1] : '\0';
+    if (last < '0' || last > '9') {
+        take_tag(conn, slot, complete.tag);
+    }
+}
+
+static void take_empty(struct pg_conn *conn) {
+    struct pg_slot *slot = expect(conn, 'I', AWAIT_ROWS);
+    if (slot != NULL) {
+        conn_fail(conn, slot, "42601", "the statement is empty");
+        slot->state = AWAIT_READY;
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------------- COPY ---- */
+
+static void take_copy(struct pg_conn *conn, char type, struct span body) {
+    struct pg_slot *slot = expect(conn, type, AWAIT_ROWS);
+    if (slot == NULL) {
+        return;
+    }
+    if (!pg_read_copy(body)) {
+        break_in(conn, slot, type, "is malformed");
+        return;
+    }
+    bool in = type == 'G';
+    conn_fail(conn, slot, "0A000", in ? "COPY FROM STDIN is not possible here" : "COPY TO STDOUT is not possible here");
+    slot->state = in ? AWAIT_ERROR : AWAIT_COPY;
+    if (in && !conn_refuse_copy(conn)) {
+        conn_break(conn, "no memory is free to refuse a COPY");
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------------- ready ---- */
+
+/* True: event tells of the first that is over. */
+static bool take_ready(struct pg_conn *conn, struct span body, struct pg_conn_event *event) {
+    char status;
+    struct pg_slot *slot = conn_current(conn);
+    if (!pg_read_ready(body, &status)) {
+        conn_break_at(conn, 'Z', "is malformed");
+        return false;
+    }
+    uint32_t end = conn->cursor;
+    if (conn->skipping) {
+        while (end != conn->tail && (conn_slot(conn, end)->flags & SLOT_SYNC) == 0) {
+            end++;
+        }
+        slot = end != conn->tail ? conn_slot(conn, end) : NULL;
+    }
+    if (slot == NULL || (slot->flags & SLOT_SYNC) == 0 || (!conn->skipping && slot->state != AWAIT_READY)) {
+        out_of_order(conn, conn_current(conn), 'Z');
+        return false;
+    }
+    if (conn->skipping || status != 'I') {
+        conn_settle(conn, end, status);
+    }
+    conn->status = status;
+    conn->skipping = false;
+    conn->cursor = conn->ending = end + 1;
+    return conn_deliver(conn, event);
+}
+
+bool conn_take(struct pg_conn *conn, char type, struct span body, struct pg_conn_event *event) {
+    struct pg_slot *slot;
+    switch (type) {
+    case '2':
+        if ((slot = expect(conn, '2', AWAIT_BIND)) != NULL) {
+            slot->state = AWAIT_ROWS;
+        }
+        return false;
+    case 'D': return take_row(conn, body, event);
+    case 'C': take_complete(conn, body); return false;
+    case 'Z': return take_ready(conn, body, event);
+    case 'E': conn_take_error(conn, body); return false;
+    case 'N': return conn_take_notice(conn, body, event);
+    case 'S': conn_take_parameter(conn, body); return false;
+    case 'A': conn_take_notification(conn, body); return false;
+    case '1': take_parsed(conn); return false;
+    case '3':
+        if ((slot = expect(conn, '3', AWAIT_CLOSE)) != NULL) {
+            slot->state = AWAIT_PARSE;
+        }
+        return false;
+    case 't': take_parameters(conn, body); return false;
+    case 'T': take_description(conn, 'T', body); return false;
+    case 'n': take_description(conn, 'n', span_of(NULL, 0)); return false;
+    case 'I': take_empty(conn); return false;
+    case 'G':
+    case 'H': take_copy(conn, type, body); return false;
+    case 'd': (void)expect(conn, 'd', AWAIT_COPY); return false;
+    case 'c':
+        if ((slot = expect(conn, 'c', AWAIT_COPY)) != NULL) {
+            slot->state = AWAIT_COMPLETE;
+        }
+        return false;
+    default: out_of_order(conn, conn_current(conn), type); return false;
+    }
+}
