@@ -8,12 +8,15 @@
  *     numeric                 PG_ARG_TEXT, PG_ARG_INT
  *     bytea                   PG_ARG_BYTES
  *     uuid                    PG_ARG_TEXT, PG_ARG_BYTES of 16
- *     date                    PG_ARG_TEXT, PG_ARG_INT: days since 1970-01-01
- *     timestamp timestamptz   PG_ARG_TEXT, PG_ARG_INT: microseconds since 1970
+ *     date                    PG_ARG_TEXT, PG_ARG_INT: days since 1970-01-01; INT32_MIN and INT32_MAX: the infinities
+ *     timestamp timestamptz   PG_ARG_TEXT, PG_ARG_INT: microseconds since 1970; INT64_MIN and INT64_MAX: the infinities
  *     all others              PG_ARG_TEXT
  *     any                     PG_ARG_NULL
  *
- * Depends on: pg_plan.h (types), pg_wire.h. No state; any thread. */
+ * The formats are written as short as they can be: none when all are text, one when all are binary, else one for each. A
+ * NULL is of either.
+ *
+ * Depends on: mem (number), pg_row.h (types and their ranges), pg_wire.h. No state; any thread. */
 #ifndef RM_PG_PARAMS_H
 #define RM_PG_PARAMS_H
 
@@ -35,7 +38,7 @@ enum pg_params_result {
     PG_PARAMS_OK,
     PG_PARAMS_COUNT, /* not as many as the statement has: a mistake of the application's */
     PG_PARAMS_TYPE,  /* a kind that the type does not take: likewise */
-    PG_PARAMS_RANGE, /* an integer that the type can't hold: 22003 as the server would say */
+    PG_PARAMS_RANGE, /* a number that the type can't hold: 22003 as the server would say, or 22008 of dates */
     PG_PARAMS_TEXT,  /* a NUL in a text: 22021 */
     PG_PARAMS_LARGE, /* more than 1 GiB */
 };

@@ -5,10 +5,6 @@
 
 static const uint32_t NULL_LENGTH = UINT32_MAX;
 
-/* PostgreSQL counts from 2000-01-01. */
-static const int64_t EPOCH_DAYS = 10957;
-static const int64_t EPOCH_US = 946684800000000;
-
 /* The lengths of `count` fields fill the body from 2 on exactly; at[] gets their places unless it is NULL. */
 static bool read_fields(struct span body, uint32_t count, uint32_t *at) {
     size_t place = 2;
@@ -156,7 +152,7 @@ bool pg_row_date(const struct pg_row *row, uint32_t column, int32_t *out) {
     if (!infinite && !pg_date_is_valid(days)) {
         return false;
     }
-    *out = infinite ? days : (int32_t)(days + EPOCH_DAYS);
+    *out = infinite ? days : (int32_t)(days + PG_EPOCH_DAYS);
     return true;
 }
 
@@ -167,9 +163,9 @@ bool pg_row_timestamp(const struct pg_row *row, uint32_t column, int64_t *out) {
     }
     int64_t us = (int64_t)pg_get_u64(field.data);
     bool infinite = us == INT64_MIN || us == INT64_MAX;
-    if (!infinite && (!pg_timestamp_is_valid(us) || us >= INT64_MAX - EPOCH_US)) {
+    if (!infinite && (!pg_timestamp_is_valid(us) || us >= INT64_MAX - PG_EPOCH_US)) {
         return false;
     }
-    *out = infinite ? us : us + EPOCH_US;
+    *out = infinite ? us : us + PG_EPOCH_US;
     return true;
 }

@@ -26,6 +26,10 @@ enum pg_row_result {
 bool pg_row_field(const struct pg_row *row, uint32_t column, struct span *out);
 bool pg_row_null(const struct pg_row *row, uint32_t column);
 
+/* The server counts days and microseconds from 2000-01-01, we from 1970-01-01. */
+#define PG_EPOCH_DAYS INT64_C(10957)
+#define PG_EPOCH_US INT64_C(946684800000000)
+
 /* What a date and a timestamp can be, as they are on the wire: days and microseconds since 2000-01-01, from 4714-11-24 BC to
  * 5874897-12-31 and 294276-12-31. The infinities are none of these. */
 static inline bool pg_date_is_valid(int32_t days) {
