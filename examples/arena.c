@@ -9,16 +9,21 @@
  *     POST /echo                  the body
  *     GET  /sleep/{ms}            answers after 0..60000 ms
  *     GET  /stats /metrics        the server's own figures, JSON and Prometheus text
- *     GET  /healthz               ok */
+ *     GET  /healthz               ok
+ *
+ * and those of arena_db.h, which ask a database. */
 #include <ringmain.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include "arena_data.h"
+#include "arena_db.h"
 
 enum { JSON_ITEMS_MAX = 50, SLEEP_MS_MAX = 60000 };
 
-static const char *data_path; /* --dataset */
+static const char *data_path;           /* --dataset */
+static const char *shared_sync = "off"; /* --shared-sync */
 static struct data_set data;
 
 static enum rm_step bad_request(struct rm_exchange *x, const char *why) {
@@ -161,11 +166,19 @@ static const struct rm_route routes[] = {
     { "GET", "/stats", rm_stats, RM_BODY_NONE, NULL },
     { "GET", "/metrics", rm_metrics, RM_BODY_NONE, NULL },
     { "GET", "/healthz", healthz, RM_BODY_NONE, NULL },
+    { "GET", "/async-db", db_prices, RM_BODY_NONE, NULL },
+    { "GET", "/crud/items", db_category, RM_BODY_NONE, NULL },
+    { "GET", "/crud/items/{id}", db_item, RM_BODY_NONE, NULL },
+    { "POST", "/crud/items", db_upsert, RM_BODY_BUFFERED, NULL },
+    { "PUT", "/crud/items/{id}", db_update, RM_BODY_BUFFERED, NULL },
+    { "GET", "/db/two", db_two, RM_BODY_NONE, NULL },
+    { "POST", "/db/transfer", db_transfer, RM_BODY_BUFFERED, NULL },
     { 0 },
 };
 
 static const struct rm_option options[] = {
     { "dataset", "FILE", "items for /json, see examples/arena_data.h [dataset.tsv beside the program]", &data_path },
+    { "shared-sync", "on|off", "/crud/items/{id} shares its Sync with other requests [off]", &shared_sync },
     { 0 },
 };
 
@@ -185,6 +198,11 @@ static bool totals_fit(const char *path) {
 
 static int start(void) {
     char path[4096];
+    if (strcmp(shared_sync, "on") != 0 && strcmp(shared_sync, "off") != 0) {
+        fprintf(stderr, "arena: --shared-sync must be on or off\n");
+        return 2;
+    }
+    db_share_sync(strcmp(shared_sync, "on") == 0);
     if (data_path == NULL) {
         if (!data_beside_program("dataset.tsv", path, sizeof path)) {
             fprintf(stderr, "arena: where is the data set? Say --dataset FILE\n");
@@ -197,5 +215,12 @@ static int start(void) {
 
 int main(int argc, char **argv) {
     return rm_main(argc, argv,
-                   &(struct rm_app){ .name = "arena", .routes = routes, .options = options, .start = start });
+                   &(struct rm_app){ .name = "arena",
+                                     .routes = routes,
+                                     .options = options,
+                                     .statements = db_statements,
+                                     .statement_count = DB_STATEMENTS,
+                                     .start = start,
+                                     .worker_start = db_worker_start,
+                                     .worker_stop = db_worker_stop });
 }
