@@ -1,0 +1,405 @@
+#!/usr/bin/env python3
+"""arena and a PostgreSQL that has accidents, under load: each answer carries the key that was asked for, statuses are those that
+are allowed, the server recovers by itself, and afterwards nothing is held.
+
+usage: database_chaos.py ARENA TEMPLATE [CASE]      TEMPLATE: the folder of a cluster that this one begins as a copy of
+"""
+import collections
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import arena  # noqa: E402
+import cluster  # noqa: E402
+from cluster import Http  # noqa: E402
+
+CLIENTS = 12
+RECOVERY_SECONDS = 2
+ALLOWED = {200, 503, 504}
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+class Load:
+    """Clients that ask for items, one after another, and check whose answers they get. `with` ends it and raises what they
+    found."""
+
+    def __init__(self, port, writes=0.1):
+        self.port, self.writes = port, writes
+        self.ending = threading.Event()
+        self.statuses = collections.Counter()
+        self.times = []  # of the good ones
+        self.wrong = []
+        self.threads = [threading.Thread(target=self.client, args=(seed,)) for seed in range(CLIENTS)]
+
+    def client(self, seed):
+        draws = random.Random(seed)
+        try:
+            with Http(self.port) as http:
+                while not self.ending.is_set():
+                    self.one(http, draws)
+        except Exception as error:  # a thread that dies silently would be no test
+            self.wrong.append(f"{type(error).__name__}: {error}")
+
+    def one(self, http, draws):
+        identity = draws.randrange(1, cluster.ROWS + 1)
+        if draws.random() < self.writes:
+            name = f"w{identity}.{draws.randrange(1 << 30)}"
+            status, _, body = http.ask("PUT", f"/crud/items/{identity}", {"name": name, "price": 3, "quantity": 4})
+        else:
+            name = None
+            status, _, body = http.get(f"/crud/items/{identity}")
+        self.statuses[status] += 1
+        if status not in ALLOWED:
+            self.wrong.append(f"{status} for {identity}: {body[:200]!r}")
+        elif status == 200:
+            item = json.loads(body)
+            if item["id"] != identity or (name is not None and item["name"] != name):
+                self.wrong.append(f"asked for {identity} {name}, got {body[:200]!r}")
+            self.times.append(time.monotonic())
+
+    def good_after(self, moment):
+        return any(t > moment for t in self.times[-50:])
+
+    def recovered(self, moment, seconds=RECOVERY_SECONDS):
+        """How long after `moment` answers were good again, and stayed so."""
+        cluster.until(lambda: self.good_after(moment), "a good answer", seconds)
+        cluster.until(lambda: self.steady(), "no more errors", seconds)
+        return min(t for t in self.times if t > moment) - moment
+
+    def steady(self):
+        bad = sum(self.statuses.values()) - self.statuses[200]
+        time.sleep(0.3)
+        return sum(self.statuses.values()) - self.statuses[200] == bad
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        cluster.until(lambda: self.statuses[200] > 100, "a first load of good answers", 10)
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.ending.set()
+        for thread in self.threads:
+            thread.join(20)
+        print(f"  {dict(self.statuses)}")
+        if kind is None:
+            expect(not self.wrong, f"{len(self.wrong)} wrong: {self.wrong[:3]}")
+
+
+class Rig:
+    """A cluster of its own, arena, and its state at rest."""
+
+    def __init__(self, program, template, flags, *more, settings=()):
+        self.db = cluster.Cluster(template, *settings)
+        self.program, self.flags, self.more = program, flags, more
+
+    def __enter__(self):
+        self.db.start()
+        self.server = arena.Arena(self.program, "--workers", "2", "--db-timeout", "1s", *self.more, *cluster.flags_of(self.db),
+                                  *self.flags)
+        self.port = self.server.port
+        cluster.until(lambda: cluster.ready(self.port), "ready", 5)
+        return self
+
+    def at_rest(self):
+        """What is lent by pools comes back: nothing is in flight, nothing waits, nothing is open in the database."""
+        def held():
+            text = arena.get(self.port, "/metrics")[2].decode()
+            lines = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("db_client_") and '"used"' in line
+                     or line.startswith(("db_client_inflight", "db_client_connection_pending_requests"))]
+            return sum(float(value) for _, value in lines)
+        cluster.until(lambda: held() == 0, "queries in flight at rest", 3)
+        cluster.until(lambda: self.db.rows("SELECT count(*) AS n FROM pg_stat_activity WHERE state LIKE 'idle in%'") == [{"n": 0}],
+                      "no transaction is left open", 3)
+
+    def __exit__(self, kind, value, trace):
+        try:
+            if kind is None:
+                self.at_rest()
+                code = self.server.stop()
+                expect(code == 0, f"arena ended with {code}: {''.join(self.server.lines[-20:])}")
+                expect(not any("assert" in line or "ERROR: " in line for line in self.server.lines), self.server.lines[-20:])
+        finally:
+            if self.server.process.poll() is None:
+                self.server.process.kill()
+                self.server.process.wait()
+            self.db.__exit__(None, None, None)
+
+
+OURS = "FROM pg_stat_activity WHERE usename = 'arena'"
+
+
+def case_backends_are_terminated(program, template, flags):
+    with Rig(program, template, flags) as rig, Load(rig.port) as load:
+        for _ in range(8):
+            rig.db.psql(f"SELECT pg_terminate_backend(pid) {OURS} ORDER BY random() LIMIT 1")
+            time.sleep(0.1)
+        rig.db.psql(f"SELECT pg_terminate_backend(pid) {OURS}")
+        print(f"  good again after {load.recovered(time.monotonic()) * 1000:.0f} ms")
+
+
+def case_queries_are_cancelled(program, template, flags):
+    with Rig(program, template, flags) as rig, Load(rig.port) as load:
+        for _ in range(30):
+            rig.db.psql(f"SELECT pg_cancel_backend(pid) {OURS}")
+        load.recovered(time.monotonic())
+
+
+def case_postmaster_is_killed(program, template, flags):
+    with Rig(program, template, flags) as rig, Load(rig.port) as load:
+        for _ in range(2):
+            rig.db.kill()
+            time.sleep(0.5)
+            rig.db.start()
+            print(f"  good again after {load.recovered(time.monotonic()) * 1000:.0f} ms")
+        expect(load.statuses[503] > 0, "nobody noticed")
+
+
+def case_postmaster_is_stopped_and_comes_back(program, template, flags):
+    with Rig(program, template, flags) as rig, Load(rig.port) as load:
+        rig.db.stop()
+        cluster.until(lambda: not cluster.ready(rig.port), "not ready", 2)
+        expect(arena.get(rig.port, "/healthz")[0] == 200, "alive")
+        rig.db.start()
+        print(f"  good again after {load.recovered(time.monotonic()) * 1000:.0f} ms")
+        cluster.until(lambda: cluster.ready(rig.port), "ready", 2)
+
+
+def case_a_backend_crashes(program, template, flags):
+    """The postmaster then ends all of them and starts anew."""
+    with Rig(program, template, flags) as rig, Load(rig.port) as load:
+        pids = rig.db.rows(f"SELECT pid {OURS} LIMIT 1")
+        os.kill(pids[0]["pid"], signal.SIGKILL)
+        moment = time.monotonic()
+        load.recovered(moment, 6)
+
+
+def case_max_connections(program, template, flags):
+    """Others have taken all connections: what is open goes on, what is missing is tried again until there is one."""
+    settings = ("max_connections=12", "superuser_reserved_connections=3")
+    with Rig(program, template, flags, "--db-connections", "4", settings=settings) as rig, Load(rig.port) as load:
+        with Hoard(rig.db) as hoard:
+            rig.db.psql(f"SELECT pg_terminate_backend(pid) {OURS} AND application_name <> 'psql'")
+            hoard.grow()
+            time.sleep(0.6)
+        load.recovered(time.monotonic())
+
+
+class Hoard:
+    """Sessions that hold connections."""
+
+    def __init__(self, db):
+        self.db, self.sessions = db, []
+
+    def grow(self):
+        for _ in range(9):
+            self.sessions.append(subprocess.Popen([f"{self.db.place['bin']}/psql", "-XqAt", self.db.url, "-c", "SELECT pg_sleep(30)"],
+                                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    def __enter__(self):
+        self.grow()
+        time.sleep(0.2)
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for session in self.sessions:
+            session.kill()
+        for session in self.sessions:
+            session.wait()
+        self.db.psql(f"SELECT pg_terminate_backend(pid) {OURS} AND application_name = 'psql'")
+
+
+def case_statement_timeout(program, template, flags):
+    """The server's own limit: 57014, which is 504; the connection stays."""
+    with Rig(program, template, flags) as rig:
+        rig.db.psql("ALTER ROLE arena SET statement_timeout = '100ms'", f"SELECT pg_terminate_backend(pid) {OURS}")
+        time.sleep(0.1)
+        with Load(rig.port, writes=0) as load, rig.db.session() as holder, Http(rig.port) as http:
+            load.recovered(time.monotonic())
+            pids = rig.db.rows(f"SELECT pid {OURS} ORDER BY pid")
+            holder.do("BEGIN")
+            holder.do("SELECT 1 FROM items WHERE id = 5 FOR UPDATE")
+            status = http.ask("PUT", "/crud/items/5", {"name": "n", "price": 1, "quantity": 1})[0]
+            expect(status == 504, status)
+            holder.do("ROLLBACK")
+            expect(rig.db.rows(f"SELECT pid {OURS} ORDER BY pid") == pids, "the connections have changed")
+
+
+def case_deadlock_victims(program, template, flags):
+    settings = ("deadlock_timeout=20ms",)
+    rig = Rig(program, template, flags, "--db-connections", "8", settings=settings)
+    statuses = collections.Counter()
+
+    def transfers(seed):
+        draws = random.Random(seed)
+        with Http(rig.port) as http:
+            for _ in range(40):
+                source, target = draws.choice(((1, 2), (2, 1)))
+                statuses[http.ask("POST", "/db/transfer", {"from": source, "to": target, "quantity": 1})[0]] += 1
+
+    with rig:
+        rig.db.psql("UPDATE items SET quantity = 5000 WHERE id IN (1, 2)")
+        with Load(rig.port, writes=0) as load:
+            threads = [threading.Thread(target=transfers, args=(seed,)) for seed in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        print(f"  transfers: {dict(statuses)}")
+        expect(set(statuses) <= {200, 503} and statuses[200] > 50, statuses)
+        expect(load.statuses[200] > 0, "others were not served")
+        total = rig.db.rows("SELECT sum(quantity)::int AS n FROM items WHERE id IN (1, 2)")
+        expect(total == [{"n": 10000}], total)
+
+
+def pause(pids, seconds):
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+
+
+def case_backends_are_paused(program, template, flags):
+    """One, then all of them: those who wait are told after --db-timeout, and nobody gets the late answers."""
+    with Rig(program, template, flags) as rig, Load(rig.port) as load:
+        pids = [row["pid"] for row in rig.db.rows(f"SELECT pid {OURS}")]
+        pause(pids[:1], 1.5)
+        load.recovered(time.monotonic())
+        pids = [row["pid"] for row in rig.db.rows(f"SELECT pid {OURS}")]
+        pause(pids, 1.5)
+        load.recovered(time.monotonic())
+        expect(load.statuses[504] > 0, "nobody noticed")
+
+
+def case_postmaster_is_paused(program, template, flags):
+    """Nobody can connect, and those that are connected don't mind."""
+    with Rig(program, template, flags) as rig, Load(rig.port) as load:
+        postmaster = rig.db.pid()
+        os.kill(postmaster, signal.SIGSTOP)
+        time.sleep(0.3)
+        moment = time.monotonic()
+        cluster.until(lambda: load.good_after(moment), "served by what is open", 1)
+        os.kill(postmaster, signal.SIGCONT)
+        load.recovered(time.monotonic())
+        os.kill(postmaster, signal.SIGSTOP)
+        for row in rig_backends(rig):
+            os.kill(row, signal.SIGTERM)
+        time.sleep(1)
+        os.kill(postmaster, signal.SIGCONT)
+        print(f"  good again after {load.recovered(time.monotonic(), 4) * 1000:.0f} ms")
+
+
+def rig_backends(rig):
+    """Of arena; read from /proc, because a paused postmaster lets nobody in."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+            parent = int((folder / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == rig.db.pid() and b"arena arena" in text:
+            found.append(int(folder.name))
+    expect(found, "no backends were found")
+    return found
+
+
+def case_tables_change(program, template, flags):
+    """A prepared statement's result may not change its type: 0A000, healed by preparing it anew."""
+    with Rig(program, template, flags) as rig, Load(rig.port) as load:
+        for i in range(6):
+            rig.db.psql(f"ALTER TABLE items ALTER quantity TYPE {'bigint' if i % 2 == 0 else 'integer'}")
+            time.sleep(0.15)
+            rig.db.psql("ALTER TABLE items ADD COLUMN more integer", "ALTER TABLE items DROP COLUMN more")
+        load.recovered(time.monotonic())
+        bad = sum(load.statuses.values()) - load.statuses[200]
+        expect(bad == 0, f"{bad} were not healed: {load.statuses}")
+
+
+def bouncer_config(rig, folder, port):
+    config = Path(folder, "pgbouncer.ini")
+    config.write_text(f"""[databases]
+arena = host={rig.db.place['socket']} port={rig.db.place['port']} dbname=arena user=arena
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+logfile = {folder}/log
+pidfile = {folder}/pid
+""", encoding="utf-8")
+    return config
+
+
+def case_transaction_pooler(program, template, flags):
+    """pgbouncer in transaction mode, with fewer connections than we have: --db-prepare off."""
+    bouncer = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
+    if bouncer is None:
+        raise arena.Skipped("pgbouncer is missing (package pgbouncer)")
+    with Rig(program, template, flags) as rig:
+        port = free_port()
+        folder = os.path.join(rig.db.base, "bouncer")
+        os.mkdir(folder)
+        command = [bouncer, str(bouncer_config(rig, folder, port))]
+        if os.getuid() == 0:
+            owner = os.stat(rig.db.place["data"])
+            os.chown(folder, owner.st_uid, owner.st_gid)
+            ids = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+        else:
+            ids = {}
+        pooler = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **ids)
+        try:
+            url = f"postgresql://arena@127.0.0.1:{port}/arena"
+            with arena.Arena(program, "--workers", "2", "--db-prepare", "off", "--db", url, *flags) as server:
+                cluster.until(lambda: cluster.ready(server.port), "ready", 10)
+                with Load(server.port) as load:
+                    time.sleep(0.5)
+                expect(set(load.statuses) == {200}, load.statuses)
+                with Http(server.port) as http:
+                    got = http.ask("POST", "/db/transfer", {"from": 1, "to": 2, "quantity": 1})
+                    expect(got[0] == 200, got)
+        finally:
+            pooler.terminate()
+            pooler.wait(20)
+
+
+def free_port():
+    import socket
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def main(argv):
+    if len(argv) not in (3, 4):
+        sys.exit(__doc__)
+    code = cluster.skip_without()
+    if code is not None:
+        return code
+    cases = [(f"{name.removeprefix('case_')} {backend}",
+              lambda function=function, backend=backend: function(argv[1], argv[2], ["--io", backend]))
+             for backend in arena.backends(argv[1]) for name, function in list(globals().items())
+             if name.startswith("case_") and (len(argv) < 4 or argv[3] in name)]
+    return arena.run_cases(cases)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
