@@ -143,8 +143,8 @@ static bool append_group(struct pg_conn *conn, struct pg_query *first) {
     struct before before;
     remember(conn, &before);
     for (struct pg_query *query = first; query != NULL; query = query->group_next) {
-        rm_assert(query->session == NULL);
-        if (!append_query(conn, query, query->group_next != NULL ? SLOT_GROUP : SLOT_GROUP | SLOT_SYNC)) {
+        unsigned flags = SLOT_GROUP | (query->session != NULL ? SLOT_SESSION : 0);
+        if (!append_query(conn, query, query->group_next != NULL ? flags : flags | SLOT_SYNC)) {
             undo(conn, &before);
             return false;
         }

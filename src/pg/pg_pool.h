@@ -3,17 +3,23 @@
  *
  * A query goes to the connection with the least outstanding work that has room, else into a bounded queue, first in, first
  * out; when that is full it is over at once (PG_BUSY). A statement that this worker does not know yet is described first;
- * its queries wait meanwhile. What is submitted in a turn leaves in one send, at the end of it.
+ * its queries wait meanwhile, those of others pass them. What is submitted in a turn leaves in one send, at the end of it.
  *
  *     trouble                                   what becomes of a query
  *     never sent, connection lost               sent over another one, within its deadline
- *     sent, connection lost                     a read-only statement outside of a session once more; else PG_LOST
+ *     sent, connection lost                     a read-only statement outside of a session of which no row was told: once
+ *                                               more; else PG_LOST
  *     sent, deadline passed                     PG_TIMEOUT; when it is the head of its FIFO for `grace` longer it is cancelled,
  *                                               after another `grace` its connection is closed
- *     waiting, deadline passed                  PG_BUSY; with no connection up PG_DOWN, at the latest after `down_timeout`
+ *     waiting, deadline passed                  PG_BUSY (PG_TIMEOUT when it was sent before); with no connection up PG_DOWN,
+ *                                               at the latest after `down_timeout`, at once when every connection has tried
+ *                                               and failed
  *     26000, 42P05, 0A000 (RevalidateCachedQuery)  prepared and described anew and sent again, once, outside of sessions
  *     skipped, because another of its run failed   sent again with a Sync of its own
- *     57014 by a cancel that was meant for another   read-only: sent again, once; else the error
+ *     57014 while a cancel was meant for another   read-only: sent again, once; else the error
+ *     it leaves a transaction open                 PG_ERROR, 25001, and its connection is closed when it is idle
+ *
+ * What is sent again goes where it was in the queue: before everything that was submitted after it.
  *
  * Depends on: pg_conn.h. One thread. */
 #ifndef RM_PG_POOL_H
@@ -54,7 +60,10 @@ enum pg_event_type {
     PG_EVENT_DONE,    /* query: it is over and the owner's again */
     PG_EVENT_CONNECT, /* conn: make a socket for it, then pg_pool_connected, or pg_pool_closed */
     PG_EVENT_JOB,     /* conn: run pool->conns[conn].pg.auth.job, then pg_pool_job_done */
-    PG_EVENT_CLOSE,   /* conn: send what is in its chain if that goes at once, close its socket, then pg_pool_closed */
+    PG_EVENT_CLOSE,   /* conn: close its socket (or give up making one), then pg_pool_closed. When its pg.state is BROKEN
+                         nothing more is to be sent, and pg_pool_lost may be called before pg_pool_closed to tell what
+                         never left; without it everything counts as sent. Else its chain ends with Terminate: to be sent
+                         if it goes at once */
     PG_EVENT_CANCEL,  /* conn, cancel: send these bytes over a connection of their own to the same address, wait for
                          its end (not
                          longer than the connect timeout), then pg_pool_cancelled */
@@ -72,27 +81,51 @@ struct pg_event {
     struct span cancel; /* likewise */
 };
 
+/* Queries, linked both ways. Invariant: head == NULL <=> tail == NULL. */
+struct pg_list {
+    struct pg_query *head, *tail;
+};
+
 /* An exclusive connection, from pg_pool_open to the end of what was said last. The owner's memory; pg's to write. */
 struct pg_session {
     uint8_t state;   /* pg_pool.c's */
     bool lost;       /* its connection has gone, or its time was up: its queries end with PG_LOST or PG_TIMEOUT, at once */
+    uint8_t verdict; /* enum pg_status: what its queries end with from now on; PG_PENDING: they are sent */
+    bool ending;     /* its commit or rollback was submitted */
+    bool healed;     /* its BEGIN was prepared anew once */
     uint16_t begin;  /* index of the statement that begins the transaction: it goes in front of the first query */
     uint16_t conn;
-    uint64_t deadline_ns, until_ns;
+    uint32_t generation; /* its place among the queries that wait */
+    uint64_t deadline_ns; /* for getting a connection */
+    uint64_t since_ns;    /* when it began to wait for one */
+    uint64_t until_ns;    /* for keeping it */
     struct pg_query begin_query;
-    struct pg_query *waiting, **waiting_end; /* queries, until it has a connection */
-    struct pg_session *next, *prev;
+    struct pg_list waiting; /* queries, until it has a connection with room */
+    struct pg_session *next, *prev; /* of those that wait for a connection */
 };
 
 struct pg_member {
     struct pg_conn pg;
     uint8_t phase;   /* pg_pool.c's: idle, connecting, starting, serving, closing */
+    uint8_t ask;     /* bits of what the owner is to be told */
     bool quiescing;  /* a cancel is under way: nothing new */
-    bool cancelling;
+    bool cancelling; /* its connection has not ended yet */
     bool retire;     /* to be closed when it is idle */
+    bool reserved;   /* a session waits for it to be idle: nothing new */
+    bool failed;     /* its last attempt to connect was in vain */
+    bool dropped;    /* its FIFO was emptied */
+    uint8_t rollback; /* pg_pool.c's: none, wanted, sent: the session went, its transaction has to go, too */
     struct pg_session *session; /* whose it is */
-    uint64_t next_try_ns, deadline_ns, backoff_ns, cancel_ns;
-    size_t unsent;   /* of what was lost with it: pg_pool_lost */
+    struct pg_query rollback_query;
+    uint64_t next_try_ns; /* idle: when to connect */
+    uint64_t deadline_ns; /* connecting, starting: until when; rollback: likewise */
+    uint64_t backoff_ns;  /* of the last failure; 0: it has answered a query since */
+    uint64_t cancel_ns;   /* quiescing: when the cancel was sent */
+    uint32_t cancel_slot; /* likewise: for what was the head then */
+    uint32_t counted;     /* of figures.in_flight */
+    uint64_t used;        /* when something was given to it last: counts on */
+    uint64_t *late;       /* by slot: its deadline; 0: none */
+    char why[PG_CONN_WHY_BYTES]; /* why it went down */
 };
 
 /* Written by the worker, read by others with relaxed loads. */
@@ -124,15 +157,24 @@ struct pg_pool {
     uint64_t now_ns;
     uint64_t random;
     /* pg_pool.c's */
-    struct pg_query *queue_head, *queue_tail; /* waiting, in order */
-    struct pg_query *done_head, *done_tail;   /* over, to be told */
-    struct pg_session *sessions;              /* open, waiting for a connection first */
-    uint8_t *describing;  /* by statement: 0 no, 1 wanted, 2 under way */
+    struct pg_list queue; /* waiting: sorted by generation */
+    struct pg_list done;  /* over, to be told */
+    struct pg_session *sessions; /* waiting for a connection: sorted by generation */
+    uint8_t *describing;  /* by statement: whether and where it is being described: see pg_pool.c */
+    uint32_t describes_wanted; /* statements of which it is wanted */
+    uint32_t waiting_sessions, exclusive; /* sessions without, and members with one or with a rollback */
+    uint32_t generation;  /* of what was submitted last */
+    uint64_t used;        /* counts what was given */
     uint32_t input_conn;  /* whose input is being read */
+    bool reading;
     struct span input;
-    uint32_t asked;       /* bits of what members want to be told: CONNECT, CLOSE ...: see pg_pool.c */
+    uint64_t asked;       /* members that want something to be told */
+    uint64_t dirty;       /* members that were given or told something since the last flush */
     uint64_t deadline_ns; /* nothing has to be looked at before; 0: never */
+    uint64_t down_ns;     /* since when no connection is up */
     bool draining;
+    bool down_told;       /* `down` was told, and nothing has come up since */
+    char down[PG_CONN_WHY_BYTES];
     char text[PG_CONN_WHY_BYTES];
     char cancel[PG_CANCEL_BYTES_MAX];
 };
@@ -148,15 +190,18 @@ void pg_pool_init(struct pg_pool *pool, const struct pg_config *config, void *me
 
 /* ------------------------------------------------------------------------------------------------------- queries ---- */
 
-/* From here on the query (and its group) is pending, until PG_EVENT_DONE; never told inside of this call. */
+/* From here on the query (and its group) is pending, until PG_EVENT_DONE; never told inside of this call. A group goes to one
+ * connection as a whole; one of more than config.inflight queries ends with PG_ERROR, 54000. A deadline of 0 is none. A query
+ * of a session that is over (its commit or rollback was submitted before it) ends with PG_ROLLED_BACK. */
 void pg_pool_submit(struct pg_pool *pool, struct pg_query *query);
 
 /* The owner does not want it any more (of a group: this one): no event of it follows, its memory and its parameters are the
- * owner's again at once. What was sent runs on. */
+ * owner's again at once. What was sent runs on; what was not is not sent any more. Nothing happens to one that is over. */
 void pg_pool_leave(struct pg_pool *pool, struct pg_query *query);
 
-/* Takes a connection for a session as soon as one is free, by `deadline_ns`; queries with query->session set may be
- * submitted at once. At most all connections but one are exclusive at a time, or the only one. */
+/* Takes a connection for a session as soon as one is free, by `deadline_ns` (0: no limit), else its queries end with PG_BUSY
+ * or PG_DOWN; queries with query->session set may be submitted at once. At most all connections but one are exclusive at a
+ * time, or the only one. */
 void pg_pool_open(struct pg_pool *pool, struct pg_session *session, enum pg_internal begin, uint64_t deadline_ns);
 
 /* The session is over: queries of it that are pending must have been left. A transaction that is open is rolled back. The
@@ -175,7 +220,7 @@ void pg_pool_input(struct pg_pool *pool, uint32_t conn, struct span bytes);
 void pg_pool_job_done(struct pg_pool *pool, uint32_t conn);
 
 /* The stream has ended or has an error; `unsent` bytes of what was appended last were never handed to the kernel. CLOSE
- * follows. */
+ * follows, unless it was told already. */
 void pg_pool_lost(struct pg_pool *pool, uint32_t conn, size_t unsent, const char *why);
 
 /* The socket is closed, or could not be connected (`why`, else NULL). */

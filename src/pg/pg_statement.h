@@ -95,6 +95,7 @@ struct pg_query {
     uint32_t generation;
     uint8_t place;
     uint8_t tries;     /* times it was sent */
+    uint8_t again;     /* what it was sent again for already: pg_pool.c's bits */
     bool skipped;      /* the server skipped it, because another of its run failed */
     bool heal;         /* the error says that its prepared statement has to be made anew: try again */
     uint16_t conn;     /* of the pool, while it is in its FIFO */

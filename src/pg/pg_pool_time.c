@@ -1,0 +1,162 @@
+/* Deadlines. pool->deadline_ns is a lower bound of all of them, so that a query costs a comparison; when it has passed,
+ * everything is looked at, and the bound is found anew. */
+#include "pg/pg_pool_priv.h"
+
+/* ------------------------------------------------------------------------------------------------------ in flight ---- */
+
+/* Its owner is told; the slot waits for an answer that nobody wants. */
+static void slot_expired(struct pg_pool *pool, struct pg_member *m, struct pg_query *q) {
+    bool ours = q == &m->rollback_query || (m->session != NULL && q == &m->session->begin_query);
+    if (ours) {
+        return;
+    }
+    pg_conn_leave(&m->pg, q);
+    pgp_ungroup(q);
+    pgp_finish(pool, q, PG_TIMEOUT);
+}
+
+/* When the slot has to be looked at again: its deadline, or, behind that, the end of its grace as a head. 0: never. */
+static uint64_t slot_at(const struct pg_pool *pool, const struct pg_member *m, uint32_t at) {
+    uint64_t late_ns = m->late[at & m->pg.slot_mask];
+    if (late_ns == 0 || late_ns > pool->now_ns) {
+        return late_ns;
+    }
+    uint64_t from_ns = at == m->pg.head ? m->pg.head_since_ns : pool->now_ns;
+    return (from_ns > late_ns ? from_ns : late_ns) + pool->config.grace_ns;
+}
+
+static void look_at_slots(struct pg_pool *pool, struct pg_member *m) {
+    for (uint32_t at = m->pg.head; at != m->pg.tail; at++) {
+        uint64_t late_ns = m->late[at & m->pg.slot_mask];
+        struct pg_query *q = m->pg.slots[at & m->pg.slot_mask].query;
+        if (q != NULL && late_ns != 0 && late_ns <= pool->now_ns) {
+            slot_expired(pool, m, q);
+        }
+        uint64_t at_ns = slot_at(pool, m, at);
+        if (at_ns > pool->now_ns) {
+            pgp_note(pool, at_ns);
+        } else if (at_ns != 0 && !m->quiescing) {
+            member_cancel(pool, m);
+        }
+    }
+}
+
+static void look_at_serving(struct pg_pool *pool, struct pg_member *m) {
+    look_at_slots(pool, m);
+    if (m->session != NULL) {
+        if (m->session->until_ns <= pool->now_ns) {
+            session_expire(pool, m);
+            return;
+        }
+        pgp_note(pool, m->session->until_ns);
+    }
+    uint64_t kill_ns = m->quiescing ? m->cancel_ns + pool->config.grace_ns : 0;
+    if (kill_ns != 0 && kill_ns <= pool->now_ns) {
+        member_kill(pool, m, "the server does not answer, not even a cancel");
+        return;
+    }
+    pgp_note(pool, kill_ns);
+    if (m->rollback != ROLLBACK_NONE) {
+        if (m->deadline_ns <= pool->now_ns) {
+            member_kill(pool, m, "a transaction is not rolled back in time");
+            return;
+        }
+        pgp_note(pool, m->deadline_ns);
+    }
+}
+
+static void look_at_member(struct pg_pool *pool, struct pg_member *m) {
+    switch (m->phase) {
+    case MEMBER_IDLE:
+        if (pool->draining) {
+            return;
+        }
+        if (m->next_try_ns <= pool->now_ns) {
+            member_connect(pool, m);
+        } else {
+            pgp_note(pool, m->next_try_ns);
+        }
+        return;
+    case MEMBER_CONNECTING:
+    case MEMBER_STARTING:
+        if (m->deadline_ns <= pool->now_ns) {
+            member_kill(pool, m, "the server does not answer in time");
+        } else {
+            pgp_note(pool, m->deadline_ns);
+        }
+        return;
+    case MEMBER_SERVING: look_at_serving(pool, m); return;
+    default: return; /* closing */
+    }
+}
+
+/* -------------------------------------------------------------------------------------------------------- waiting ---- */
+
+/* When who waits since `since_ns` has waited too long, because nothing is up; 0: something is. */
+static uint64_t down_at(const struct pg_pool *pool, uint64_t since_ns) {
+    if (pool->figures.up > 0) {
+        return 0;
+    }
+    return (since_ns > pool->down_ns ? since_ns : pool->down_ns) + pool->config.down_timeout_ns;
+}
+
+static enum pg_status waiting_verdict(const struct pg_pool *pool, const struct pg_query *q) {
+    if ((q->again & (AGAIN_LOST | AGAIN_CANCELLED)) != 0) {
+        return pool->figures.up > 0 ? PG_TIMEOUT : PG_LOST; /* it was sent */
+    }
+    return pool->figures.up > 0 ? PG_BUSY : PG_DOWN;
+}
+
+static bool has_passed(const struct pg_pool *pool, uint64_t at_ns) {
+    return at_ns != 0 && at_ns <= pool->now_ns;
+}
+
+static void look_at_list(struct pg_pool *pool, struct pg_list *list) {
+    for (struct pg_query *q = list->head, *next; q != NULL; q = next) {
+        next = q->next;
+        uint64_t down_ns = down_at(pool, q->queued_ns);
+        if (!has_passed(pool, q->deadline_ns) && !has_passed(pool, down_ns)) {
+            pgp_note(pool, q->deadline_ns);
+            pgp_note(pool, down_ns);
+            continue;
+        }
+        pgp_ungroup(q); /* the others have the same times */
+        list_remove(list, q);
+        q->place = PLACE_NONE;
+        pool->figures.waiting--;
+        pgp_finish(pool, q, waiting_verdict(pool, q));
+    }
+}
+
+static void look_at_sessions(struct pg_pool *pool) {
+    for (struct pg_session *s = pool->sessions, *next; s != NULL; s = next) {
+        next = s->next;
+        uint64_t down_ns = down_at(pool, s->since_ns);
+        if (has_passed(pool, s->deadline_ns) || has_passed(pool, down_ns)) {
+            session_give_up(pool, s, pool->figures.up > 0 ? PG_BUSY : PG_DOWN);
+            continue;
+        }
+        pgp_note(pool, s->deadline_ns);
+        pgp_note(pool, down_ns);
+        look_at_list(pool, &s->waiting);
+    }
+    for (uint32_t i = 0; i < pool->config.connections; i++) {
+        if (pool->members[i].session != NULL) {
+            look_at_list(pool, &pool->members[i].session->waiting);
+        }
+    }
+}
+
+void pg_pool_turn(struct pg_pool *pool, uint64_t now_ns) {
+    pool->now_ns = now_ns;
+    pool->shared.now_ns = now_ns;
+    if (pool->deadline_ns == 0 || now_ns < pool->deadline_ns) {
+        return;
+    }
+    pool->deadline_ns = 0;
+    for (uint32_t i = 0; i < pool->config.connections; i++) {
+        look_at_member(pool, &pool->members[i]);
+    }
+    look_at_list(pool, &pool->queue);
+    look_at_sessions(pool);
+}
