@@ -16,13 +16,18 @@ BELOW = {
     "ringsim": {"mem", "ring"},
     "http": {"mem"},
     "pg": {"mem"},
-    "server": {"mem", "ring", "http", "pg"},
+    "pgcrypto": {"mem", "pg"},
+    "server": {"mem", "ring", "http", "pg", "pgcrypto"},
 }
-PROTOCOLS = {"http", "pg"}
 # bcmp and __*_chk are what compilers make of memcmp and of fortified mem*() calls. __cpu_*: the compiler's own table of what
 # the CPU has.
 PROTOCOL_LIBC = re.compile(r"^(mem\w+|str(?!dup|ndup)\w+|bcmp|__(mem|str)\w*_chk|__stack_chk_fail"
                            r"|__cpu_\w+|_GLOBAL_OFFSET_TABLE_)$")
+
+# Hashing for authentication may take locks and its libraries' memory; it has no socket, clock or file either.
+CRYPTO_NEEDS = re.compile(PROTOCOL_LIBC.pattern[:-1] + r"|^(EVP_\w+|HMAC|PKCS5_\w+|OPENSSL_cleanse|CRYPTO_memcmp"
+                          r"|stringprep\w*|idn_free|pthread_(mutex|cond)_\w+)$")
+NEEDS = {"http": PROTOCOL_LIBC, "pg": PROTOCOL_LIBC, "pgcrypto": CRYPTO_NEEDS}
 
 
 def parse_nm(text):
@@ -49,7 +54,7 @@ def findings(tables):
             other = owner.get(symbol)
             if other is not None and other not in BELOW[name]:
                 yield f"lib{name} needs {symbol} of lib{other}: {name} does not depend on {other}"
-            elif other is None and name in PROTOCOLS and not PROTOCOL_LIBC.match(symbol):
+            elif other is None and name in NEEDS and not NEEDS[name].match(symbol):
                 yield f"lib{name} needs {symbol}: a protocol has no socket, clock, file or malloc"
 
 

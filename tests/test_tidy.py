@@ -150,6 +150,10 @@ class Symbols(unittest.TestCase):
         self.assertTrue(list(symbols.findings({"http": (set(), {"strdup"})})))
         self.assertTrue(list(symbols.findings({"pg": (set(), {"snprintf"})})))
         self.assertFalse(list(symbols.findings({"http": (set(), {"strlen", "__memcpy_chk"})})))
+        self.assertFalse(list(symbols.findings({"pgcrypto": (set(), {"EVP_Digest", "memcpy", "pthread_mutex_lock"})})))
+        self.assertTrue(list(symbols.findings({"pg": (set(), {"EVP_Digest"})})))
+        self.assertTrue(list(symbols.findings({"pgcrypto": (set(), {"socket"})})))
+        self.assertTrue(list(symbols.findings({"pgcrypto": (set(), {"malloc"})})))
 
 
 CMOCKA = """[==========] Running 3 test(s).
