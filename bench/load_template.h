@@ -19,7 +19,7 @@
 
 #include "load_reply.h"
 
-enum { LOAD_REQUESTS_MAX = 256, LOAD_WHY_BYTES = 256, LOAD_TAPE_BYTES_MAX = 256 * 1024 * 1024 };
+enum { LOAD_REQUESTS_MAX = 4096, LOAD_WHY_BYTES = 256, LOAD_TAPE_BYTES_MAX = 256 * 1024 * 1024 };
 
 struct load_request {
     char *bytes; /* as sent; owned by the template */

@@ -17,9 +17,9 @@ class Broken(Exception):
 
 def run_load(build, port, template, connections=64, depth=1, reconnect=0, seconds=None, requests=None, cpu=None, io="auto",
              seed=0, rate=0, ahead=()):
-    """load's JSON. Raises Broken when it could not run; wrong responses are in the JSON, for the caller to judge. `ahead`
+    """load's JSON; `template` is a name in bench/templates, or a path. Raises Broken when it could not run; wrong responses are in the JSON, for the caller to judge. `ahead`
     is a command that starts it, as chrt(1)."""
-    command = [*ahead, program(build, "bench/load"), "--connect", f"127.0.0.1:{port}", "--template", TEMPLATES / f"{template}.txt",
+    command = [*ahead, program(build, "bench/load"), "--connect", f"127.0.0.1:{port}", "--template", TEMPLATES / (template if "/" in template else f"{template}.txt"),
                "--connections", connections, "--depth", depth, "--reconnect", reconnect, "--io", io, "--seed", seed,
                "--rate", rate, "--json", "-"]
     command += ["--duration", f"{round(seconds * 1000)}ms"] if seconds else []
