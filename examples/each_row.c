@@ -3,7 +3,6 @@
  *     scripts/postgres run -- build/examples/each_row & curl http://127.0.0.1:8080/worth/toys */
 #include <ringmain.h>
 
-/* Not declared RM_READ_ONLY: after a lost connection it would run once more, and rows be counted twice. */
 static const struct rm_statement statements[] = {
     { .sql = "SELECT price, quantity FROM items WHERE category = $1", .types = RM_TYPES(RM_TEXT), .name = "stock" },
 };
