@@ -24,11 +24,13 @@ static void out_of_order(struct pg_conn *conn, const struct pg_slot *slot, char 
         [AWAIT_ERROR] = "came where the error was due that ends a copy",
         [AWAIT_READY] = "came where ReadyForQuery was due",
     };
-    if (slot == NULL) {
-        conn_break_at(conn, type, "came when nothing was asked for");
-    } else {
-        break_in(conn, slot, type, conn->skipping ? "came between an error and ReadyForQuery" : awaited[slot->state]);
+    const char *why = slot == NULL ? "came when nothing was asked for" : awaited[slot->state];
+    if (slot != NULL && type == 'Z' && (conn->skipping || slot->state == AWAIT_READY)) {
+        why = "came before Sync was sent";
+    } else if (slot != NULL && conn->skipping) {
+        why = "came between an error and ReadyForQuery";
     }
+    break_in(conn, slot, type, why);
 }
 
 /* The slot that is answered, when it awaits `state`; else NULL, and the connection is BROKEN. */

@@ -277,7 +277,7 @@ struct pg_query *pg_conn_drop(struct pg_conn *conn, size_t unsent, bool *sent) {
         struct pg_slot *slot = conn_slot(conn, conn->head++);
         if (slot->query != NULL) {
             rm_assert(slot->query->generation == slot->generation);
-            *sent = slot->start < conn->written - unsent;
+            *sent = slot->start + unsent < conn->written;
             return slot->query;
         }
     }
