@@ -444,6 +444,7 @@ static bool execute_fault(struct pg_backend *b) {
     }
     if (server_chance(server, server->chances.stall)) {
         b->stalled = true;
+        b->wake_ns = b->server->now_ns; /* it goes on, if ever, with this */
         return true;
     }
     if (!transaction_control(b->portal.statement) && server_chance(server, server->chances.error)) {
