@@ -86,16 +86,6 @@ size_t pg_pool_bytes(const struct pg_config *config) {
     return memory.used;
 }
 
-/* Nothing has to be asked about BEGIN and its like. */
-static void know_internal(struct pg_pool *pool) {
-    uint32_t count = pool->config.statement_count;
-    for (uint32_t i = count - PG_INTERNAL_COUNT; i < count; i++) {
-        bool malformed;
-        bool made = pg_plan_make(&pool->shared.plans[i], span_of(NULL, 0), &malformed);
-        rm_assert(made);
-    }
-}
-
 void pg_pool_init(struct pg_pool *pool, const struct pg_config *config, void *memory, uint64_t now_ns) {
     rm_assert(config->connections > 0 && config->connections <= PG_CONNS_MAX);
     rm_assert(config->inflight > 0);
@@ -114,7 +104,6 @@ void pg_pool_init(struct pg_pool *pool, const struct pg_config *config, void *me
     struct carve from = { memory, 0 };
     carve_members(pool, config, &from);
     carve_statements(pool, config, &from);
-    know_internal(pool);
     for (uint32_t i = 0; i < config->connections; i++) {
         member_connect(pool, &pool->members[i]);
     }

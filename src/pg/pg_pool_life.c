@@ -8,6 +8,13 @@ void member_ask(struct pg_pool *pool, struct pg_member *m, uint8_t what) {
     pool->asked |= member_bit(pool, m);
 }
 
+/* What was not told yet has no point any more. */
+static void ask_close(struct pg_pool *pool, struct pg_member *m) {
+    m->cancelling = m->cancelling && (m->ask & ASK_CANCEL) == 0;
+    m->ask &= ASK_DOWN;
+    member_ask(pool, m, ASK_CLOSE);
+}
+
 static uint64_t random_below(struct pg_pool *pool, uint64_t n) { /* splitmix64 */
     uint64_t x = pool->random += 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -142,8 +149,7 @@ void member_broken(struct pg_pool *pool, struct pg_member *m) {
         attempt_failed(pool, m, m->pg.why);
     }
     m->phase = MEMBER_CLOSING;
-    m->ask &= (uint8_t)~(ASK_JOB | ASK_CANCEL | ASK_UP);
-    member_ask(pool, m, ASK_CLOSE);
+    ask_close(pool, m);
     pool->dirty |= member_bit(pool, m);
 }
 
@@ -154,8 +160,7 @@ void member_kill(struct pg_pool *pool, struct pg_member *m, const char *why) {
         m->dropped = true;
         attempt_failed(pool, m, why);
         m->phase = MEMBER_CLOSING;
-        m->ask &= (uint8_t)~ASK_CONNECT;
-        member_ask(pool, m, ASK_CLOSE);
+        ask_close(pool, m);
         return;
     }
     pg_conn_lost(&m->pg, why);
@@ -173,9 +178,18 @@ static void describes_lost(struct pg_pool *pool, uint32_t conn) {
     }
 }
 
+static bool was_told(const struct pg_query *first) {
+    for (const struct pg_query *q = first; q != NULL; q = q->group_next) {
+        if (q->rows > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool may_run_twice(const struct pg_pool *pool, const struct pg_query *first) {
     for (const struct pg_query *q = first; q != NULL; q = q->group_next) {
-        if (!pool->config.statements[q->statement].read_only || q->rows > 0 || (q->again & AGAIN_LOST) != 0) {
+        if (!pool->config.statements[q->statement].read_only || (q->again & AGAIN_LOST) != 0) {
             return false;
         }
     }
@@ -184,8 +198,9 @@ static bool may_run_twice(const struct pg_pool *pool, const struct pg_query *fir
 
 /* A whole group, whose last one has left or not: without its Sync, which is behind the last one, nothing of it counts. */
 static void group_lost(struct pg_pool *pool, struct pg_query *first, bool sent) {
-    if (sent && !may_run_twice(pool, first)) {
-        pgp_finish_group(pool, first, PG_LOST);
+    bool told = was_told(first);
+    if (told || (sent && !may_run_twice(pool, first))) {
+        pgp_finish_group(pool, first, sent ? PG_LOST : PG_ROLLED_BACK);
         return;
     }
     for (struct pg_query *q = first; q != NULL; q = q->group_next) {
@@ -259,8 +274,7 @@ void pg_pool_lost(struct pg_pool *pool, uint32_t conn, size_t unsent, const char
         m->dropped = true;
         attempt_failed(pool, m, why);
         m->phase = MEMBER_CLOSING;
-        m->ask &= (uint8_t)~ASK_CONNECT;
-        member_ask(pool, m, ASK_CLOSE);
+        ask_close(pool, m);
     } else if (m->phase == MEMBER_STARTING || m->phase == MEMBER_SERVING) {
         pg_conn_lost(&m->pg, why);
         member_broken(pool, m);
@@ -319,8 +333,7 @@ static void member_close(struct pg_pool *pool, struct pg_member *m) {
     m->dropped = true;
     m->phase = MEMBER_CLOSING;
     m->next_try_ns = pool->now_ns;
-    m->ask &= (uint8_t)~(ASK_JOB | ASK_CANCEL);
-    member_ask(pool, m, ASK_CLOSE);
+    ask_close(pool, m);
 }
 
 static struct pg_query *prepare_rollback(struct pg_pool *pool, struct pg_member *m) {
@@ -329,8 +342,8 @@ static struct pg_query *prepare_rollback(struct pg_pool *pool, struct pg_member 
         .params = span_of("\0\0\0", 4), /* no formats, no values */
         .statement = (uint16_t)(pool->config.statement_count - PG_INTERNAL_COUNT + PG_ROLLBACK),
         .generation = ++pool->generation,
-        .session = NULL,
     };
+    (void)pgp_known(pool, q);
     return q;
 }
 

@@ -33,7 +33,8 @@ enum { ASK_UP = 1, ASK_DOWN = 2, ASK_CONNECT = 4, ASK_JOB = 8, ASK_CANCEL = 16, 
 /* pg_member.rollback. AWAITED: the end of the transaction is in the FIFO. */
 enum { ROLLBACK_NONE, ROLLBACK_WANTED, ROLLBACK_AWAITED };
 
-/* pg_session.state. HELD: it has a connection, BEGIN was not sent; BEGINNING: BEGIN was sent alone; OPEN: BEGIN was sent. */
+/* pg_session.state. HELD: it has a connection, BEGIN was not sent; BEGINNING: BEGIN was sent; OPEN: it
+ * was answered. */
 enum { SESSION_WAITING, SESSION_HELD, SESSION_BEGINNING, SESSION_OPEN, SESSION_OVER };
 
 /* pool->describing[]: no, wanted, or under way on the member that is added; and whether it is the second attempt. */

@@ -205,10 +205,21 @@ bool pgp_give(struct pg_pool *pool, struct pg_query *first, uint32_t n) {
 
 /* ------------------------------------------------------------------------------------------------------ describing ---- */
 
+/* Of BEGIN and its like nothing has to be asked, whatever a server says of their results. */
+static bool know_internal(struct pg_pool *pool, uint16_t statement) {
+    if (statement < pool->config.statement_count - PG_INTERNAL_COUNT) {
+        return false;
+    }
+    bool malformed;
+    bool made = pg_plan_make(&pool->shared.plans[statement], span_of(NULL, 0), &malformed);
+    rm_assert(made);
+    return true;
+}
+
 bool pgp_known(struct pg_pool *pool, const struct pg_query *first) {
     bool known = true;
     for (const struct pg_query *q = first; q != NULL; q = q->group_next) {
-        if (pool->shared.plans[q->statement].known) {
+        if (pool->shared.plans[q->statement].known || know_internal(pool, q->statement)) {
             continue;
         }
         known = false;

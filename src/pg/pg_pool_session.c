@@ -113,7 +113,8 @@ void pg_pool_open(struct pg_pool *pool, struct pg_session *session, enum pg_inte
 
 /* --------------------------------------------------------------------------------------------------------- queries ---- */
 
-/* BEGIN and the first query, one Sync: when BEGIN fails, the query does not run. When both don't fit, BEGIN goes alone. */
+/* BEGIN and the first query, one Sync: when BEGIN fails, the query does not run. What is behind them waits until BEGIN has been
+ * answered: it has a Sync of its own, and would run without a transaction. When both don't fit, BEGIN goes alone. */
 static bool give_first(struct pg_pool *pool, struct pg_member *m, struct pg_query *first, uint32_t n) {
     struct pg_session *session = m->session;
     bool alone = n + 1 > pool->config.inflight;
@@ -123,11 +124,11 @@ static bool give_first(struct pg_pool *pool, struct pg_member *m, struct pg_quer
         .statement = session->begin, .session = session, .generation = ++pool->generation,
         .deadline_ns = first->deadline_ns, .group_next = alone ? NULL : first,
     };
-    if (!pg_conn_room(&m->pg, alone ? 1 : n + 1) || !member_give(pool, m, begin)) {
+    if (!pgp_known(pool, begin) || !pg_conn_room(&m->pg, alone ? 1 : n + 1) || !member_give(pool, m, begin)) {
         return false;
     }
     first->prev = alone ? first->prev : NULL;
-    session->state = alone ? SESSION_BEGINNING : SESSION_OPEN;
+    session->state = SESSION_BEGINNING;
     return true;
 }
 
@@ -286,8 +287,7 @@ static void release(struct pg_pool *pool, struct pg_member *m) {
 
 void session_settle(struct pg_pool *pool, struct pg_member *m) {
     struct pg_session *session = m->session;
-    bool begun = session->state == SESSION_OPEN && session->begin_query.place == PLACE_NONE;
-    bool failed = session->verdict == PG_ERROR;
+    bool begun = session->state == SESSION_OPEN, failed = session->verdict == PG_ERROR;
     if ((begun || failed) && pg_conn_idle(&m->pg) && m->pg.status == 'I') {
         session_over(pool, session, failed ? PG_ERROR : PG_ROLLED_BACK);
         release(pool, m);

@@ -25,6 +25,7 @@ static uint64_t slot_at(const struct pg_pool *pool, const struct pg_member *m, u
     return (from_ns > late_ns ? from_ns : late_ns) + pool->config.grace_ns;
 }
 
+/* Also of a connection that is being closed, which may take its time. */
 static void look_at_slots(struct pg_pool *pool, struct pg_member *m) {
     for (uint32_t at = m->pg.head; at != m->pg.tail; at++) {
         uint64_t late_ns = m->late[at & m->pg.slot_mask];
@@ -35,7 +36,7 @@ static void look_at_slots(struct pg_pool *pool, struct pg_member *m) {
         uint64_t at_ns = slot_at(pool, m, at);
         if (at_ns > pool->now_ns) {
             pgp_note(pool, at_ns);
-        } else if (at_ns != 0 && !m->quiescing) {
+        } else if (at_ns != 0 && !m->quiescing && m->phase == MEMBER_SERVING) {
             member_cancel(pool, m);
         }
     }
@@ -86,7 +87,11 @@ static void look_at_member(struct pg_pool *pool, struct pg_member *m) {
         }
         return;
     case MEMBER_SERVING: look_at_serving(pool, m); return;
-    default: return; /* closing */
+    default:
+        if (!m->dropped) {
+            look_at_slots(pool, m);
+        }
+        return; /* closing */
     }
 }
 
