@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "pg/pg_crypto.h"
 #include "rows.h"
@@ -255,6 +256,35 @@ static void test_threads(void **state) {
     }
 }
 
+/* Until the thread has worked for 10 ms: it is deriving, then. */
+static void wait_for_work(pthread_t thread) {
+    clockid_t clock;
+    struct timespec used = { 0, 0 };
+    assert_int_equal(pthread_getcpuclockid(thread, &clock), 0);
+    while (used.tv_sec == 0 && used.tv_nsec < 10000000) {
+        nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+        assert_int_equal(clock_gettime(clock, &used), 0);
+    }
+}
+
+/* What is derived while all are forgotten is right, and is forgotten as well. */
+static void test_forgotten_meanwhile(void **state) {
+    (void)state;
+    pthread_t thread;
+    static struct pg_auth_job job;
+    pg_crypto_reset();
+    uint64_t before = pg_crypto_derivations();
+    job = make_job("user", "pencil", SALT, PG_SCRAM_ITERATIONS_MAX, "m");
+    assert_int_equal(pthread_create(&thread, NULL, run_one, &job), 0);
+    wait_for_work(thread);
+    pg_crypto_reset();
+    pthread_join(thread, NULL);
+    assert_false(job.failed);
+    assert_int_equal(pg_crypto_derivations() - before, 1);
+    assert_int_equal(derived_by(&job), 1);
+    assert_int_equal(derived_by(&job), 0);
+}
+
 struct mixed {
     struct pg_auth_job job;
     uint32_t seed;
@@ -310,5 +340,6 @@ int main(void) {
     ROWS_TEST(&all, test_oldest_goes);
     ROWS_TEST(&all, test_threads);
     ROWS_TEST(&all, test_mixed_threads);
+    ROWS_TEST(&all, test_forgotten_meanwhile);
     return rows_run("pg_crypto", &all);
 }

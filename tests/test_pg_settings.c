@@ -506,6 +506,13 @@ static void test_socket(void **state) {
     assert_true(read_text("host=@a port=1"));
     assert_true(pg_settings_socket(&settings, path, sizeof path));
     assert_string_equal(path, "@a/.s.PGSQL.1");
+    char folder[120] = "host=/";
+    memset(folder + 6, 'x', 108 - sizeof "/.s.PGSQL.5432");
+    assert_true(read_text(folder));
+    assert_false(pg_settings_socket(&settings, path, sizeof path)); /* 108 bytes: sun_path has no room for its NUL */
+    folder[strlen(folder) - 1] = '\0';
+    assert_true(read_text(folder));
+    assert_true(pg_settings_socket(&settings, path, sizeof path));
     assert_true(read_text("host=localhost"));
     assert_false(pg_settings_is_folder(&settings));
     assert_false(pg_settings_socket(&settings, path, sizeof path));

@@ -223,7 +223,7 @@ static const char *read_server_first(struct pg_auth *auth, struct span message) 
         return "the server's first message of SCRAM is too long";
     }
     if (!take_field(&rest, 'r', &nonce) || !take_field(&rest, 's', &salt) || !take_field(&rest, 'i', &iterations) ||
-        rest.len > 0 || iterations.data + iterations.len != message.data + message.len || !is_nonce(nonce)) {
+        iterations.data + iterations.len != message.data + message.len || !is_nonce(nonce)) {
         return "the server's first message of SCRAM is malformed, or has an extension that is not known";
     }
     if (nonce.len <= ours.len || !span_equal(span_first(nonce, ours.len), ours)) {
