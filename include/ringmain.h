@@ -332,8 +332,8 @@ struct rm_query;
 
 /* Runs a statement: one more thing that the exchange waits for. Queries of one exchange run beside each other, on any
  * connections, in any order. `rm_query`: its rows are kept for rm_next_row, in order; one of them, as it comes from the
- * server, has to fit into 4,000 bytes. `rm_query_json`: its rows are written as JSON while they arrive, for rm_json_rows
- * and rm_json_row. All rows of a result together are bounded by --db-result-bytes. Wrong arguments are a mistake: 500.
+ * server, has to fit into 4,000 bytes, with 4 bytes more for each column. `rm_query_json`: its rows are written as JSON
+ * while they arrive, for rm_json_rows and rm_json_row. All rows of a result together are bounded by --db-result-bytes. Wrong arguments are a mistake: 500.
  *
  *     rm_query(x, &statements[ITEM], rm_int_arg(id));
  *     rm_then(x, answer);
@@ -365,9 +365,10 @@ enum rm_db {
     RM_DB_ROLLED_BACK, /* another query of its group or its transaction failed: nothing of it remains */
     RM_DB_BUSY,        /* never sent: too many wait, or it has waited for --db-timeout */
     RM_DB_DOWN,        /* never sent: there is no database */
-    RM_DB_LOST,        /* sent, and the connection was lost: whether it ran is unknown */
+    RM_DB_LOST,        /* sent, and the connection was lost, or its wait was cut short (rm_on_end): whether it ran is unknown */
     RM_DB_TIMEOUT,     /* sent, and not answered within --db-timeout: likewise */
-    RM_DB_TOO_LARGE,   /* its rows were more than --db-result-bytes, or one too large to be kept */
+    RM_DB_TOO_LARGE,   /* its rows were more than --db-result-bytes, or one too large to be kept, or there was no memory for
+                          them (rm_db_answer says 503 then): what the statement does has been done */
 };
 enum rm_db rm_db_status(const struct rm_query *query);
 const char *rm_db_sqlstate(const struct rm_query *query);   /* "23505"; "" when there was no error of the server's */
@@ -400,7 +401,7 @@ bool rm_get_timestamp(const struct rm_row *row, uint32_t column, int64_t *us);  
 
 /* Writes the rows of rm_query_json that ended well as a JSON array of objects, or the first one as an object (null when
  * there is none): into the response, with a key in an object and NULL elsewhere, as the other JSON calls. Once for a query:
- * they are moved, not copied. */
+ * they are moved, not copied. Of a query that did not end well, or twice: a mistake, 500. */
 void rm_json_rows(struct rm_exchange *x, const char *key, struct rm_query *query);
 void rm_json_row(struct rm_exchange *x, const char *key, struct rm_query *query);
 

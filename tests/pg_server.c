@@ -45,7 +45,7 @@ static uint32_t take_u32(struct reader *r) {
 
 static uint16_t take_u16(struct reader *r) {
     const unsigned char *p = take(r, 2);
-    return p == NULL ? 0 : (uint16_t)(p[0] << 8 | p[1]);
+    return (uint16_t)(p == NULL ? 0 : p[0] << 8 | p[1]);
 }
 
 static const char *take_text(struct reader *r) {

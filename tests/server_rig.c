@@ -210,10 +210,17 @@ static void set_clock(struct rig *rig, uint64_t until_ns) {
 }
 
 void rig_run(struct rig *rig, uint64_t ms) {
-    uint64_t until_ns = sim_now(rig->world) + ms * MS;
+    rig_run_ns(rig, ms * MS);
+}
+
+void rig_run_ns(struct rig *rig, uint64_t ns) {
+    uint64_t until_ns = sim_now(rig->world) + ns;
     set_clock(rig, until_ns);
     while (sim_now(rig->world) < until_ns) {
         turn_clients(rig, until_ns);
+        if (rig->turn_others != NULL) {
+            rig->turn_others(rig->others, rig->worker_gone ? until_ns : 1);
+        }
         turn_worker(rig);
     }
 }

@@ -41,6 +41,9 @@ struct rig {
     struct ring *clock; /* see rig_run */
     struct rig_client clients[RIG_CLIENTS_MAX];
     uint32_t client_count;
+    void (*turn_others)(void *arg, uint64_t until_ns); /* set by the test: other rings of the world get a turn; `until_ns`
+                                                          is when to wake without a worker, 1: at once */
+    void *others;
     bool worker_gone; /* the worker is done and released */
     enum plan_part exhausted;
     void **hoard; /* items of that pool */
@@ -66,6 +69,7 @@ void rig_drop(struct rig *rig, struct rig_client *client, bool hard);
 
 /* Lets `ms` of virtual time pass. */
 void rig_run(struct rig *rig, uint64_t ms);
+void rig_run_ns(struct rig *rig, uint64_t ns);
 
 /* Forgets what a client has received. */
 void rig_forget(struct rig_client *client);

@@ -1,36 +1,305 @@
-/* Queries by the public interface. */
-#include "server_rig.h"
+/* Queries by the public interface, against a simulated Postgres: what the handlers of db_app.c come to. */
+#include "db_app.h"
 
-static const struct rm_statement statements[] = { { .sql = "SELECT 1" } };
-static struct rm_query *started;
+#include "server/db.h"
 
-static enum rm_step must_not_run(struct rm_exchange *x) {
-    return rm_text(x, 200, "went on\n");
+static struct db_rig db;
+static int64_t committed[64];
+static uint32_t committed_count;
+
+static void remember(void *arg, const struct pg_server_statement *statement, int64_t key) {
+    (void)arg, (void)statement;
+    committed[committed_count++ % 64] = key;
 }
 
-static enum rm_step ask(struct rm_exchange *x) {
-    started = rm_query(x, &statements[0]);
-    rm_then(x, must_not_run);
-    return RM_PARK;
+static void open_with(const char *line) {
+    char all[200];
+    snprintf(all, sizeof all, "%s %s", DB_RIG_URL, line);
+    committed_count = 0;
+    db_rig_open(&db, &db_app, all, db_app_server, DB_APP_SERVER_STATEMENTS, true);
+    db.server.committed = remember;
 }
 
-static const struct rm_route routes[] = { { "GET", "/ask", ask, RM_BODY_NONE, NULL }, { 0 } };
-static const struct rm_app app = { .name = "test", .routes = routes, .statements = statements, .statement_count = 1 };
+/* Everything that was taken has been given back, and the server has seen nothing that it does not understand. */
+static void close_db(void) {
+    rig_run(&db.rig, 1000);
+    assert_nothing_taken(&db.rig);
+    db_rig_close(&db);
+}
+
+static const char *get(const char *target, int status) {
+    return rig_get(&db.rig, target, status);
+}
+
+/* -------------------------------------------------------------------------------------------------------- tests ---- */
 
 static void without_a_database_it_is_503(void **state) {
     (void)state;
     struct rig rig;
-    rig_open(&rig, &app, "");
-    started = (struct rm_query *)&rig;
-    assert_has(rig_ask(&rig, GET("/ask")), "HTTP/1.1 503 ");
-    assert_null(started);
+    rig_open(&rig, &db_app, "");
+    assert_has(rig_ask(&rig, GET("/json?id=1")), "HTTP/1.1 503 ");
+    assert_has(rig_ask(&rig, GET("/commit")), "HTTP/1.1 503 ");
+    assert_has(rig_ask(&rig, GET("/group")), "HTTP/1.1 503 ");
+    assert_has(rig_ask(&rig, GET("/readyz")), "HTTP/1.1 200 ");
     assert_nothing_taken(&rig);
     rig_close(&rig);
+}
+
+static void rows_become_json(void **state) {
+    (void)state;
+    open_with("");
+    assert_string_equal(get("/json?id=7", 200), "{\"before\":1,\"item\":{\"id\":7,\"row\":0},\"after\":2}");
+    assert_string_equal(get("/json?id=-8", 200), "{\"before\":1,\"item\":{\"id\":-8,\"row\":0},\"after\":2}");
+    assert_string_equal(get("/rows", 200), "{\"items\":[{\"row\":0},{\"row\":1},{\"row\":2}],\"count\":3}");
+    assert_string_equal(get("/big?rows=0&bytes=1", 200), "{\"items\":[],\"count\":0}");
+    close_db();
+}
+
+static void large_results_are_moved(void **state) {
+    (void)state;
+    open_with("");
+    const char *body = get("/big?rows=90&bytes=1000", 200);
+    assert_int_equal(count_of(body, "{\"text\":\"xxxx"), 90);
+    assert_has(body, "\"}],\"count\":90}");
+    body = get("/streamed?rows=90&bytes=1000", 200);
+    assert_int_equal(count_of(body, "{\"text\":\"xxxx"), 90);
+    assert_has(body, "7]\r\n0\r\n\r\n");
+    body = get("/streamed?rows=1&bytes=10", 200);
+    assert_has(body, "[[{\"text\":\"xxxxxxxxxx\"}],7]\r\n0\r\n\r\n");
+    assert_has(rig_ask(&db.rig, "HEAD /big?rows=90&bytes=1000 HTTP/1.1\r\nHost: a\r\n\r\n"), "Content-Length:      91102\r\n");
+    close_db();
+}
+
+static void rows_are_kept(void **state) {
+    (void)state;
+    open_with("");
+    assert_string_equal(get("/kept", 200), "0 1 2 ");
+    assert_string_equal(get("/counted?rows=0&bytes=1", 200), "0 rows 0 bytes");
+    assert_string_equal(get("/counted?rows=100&bytes=3990", 200), "100 rows 399000 bytes");
+    assert_string_equal(get("/counted?rows=3&bytes=0", 200), "3 rows 0 bytes");
+    get("/counted?rows=1&bytes=4100", 500);
+    close_db();
+}
+
+static void rows_are_told_one_by_one(void **state) {
+    (void)state;
+    open_with("");
+    assert_string_equal(get("/each?rows=30&most=100", 200), "30 rows");
+    get("/each?rows=30&most=3", 500);
+    assert_string_equal(get("/each?rows=5&most=5", 200), "5 rows");
+    close_db();
+}
+
+static void arguments_of_any_length(void **state) {
+    (void)state;
+    open_with("");
+    assert_int_equal(strlen(get("/echo?bytes=0", 200)), 0);
+    assert_int_equal(strlen(get("/echo?bytes=200", 200)), 200);
+    assert_int_equal(strlen(get("/echo?bytes=2900", 200)), 2900); /* a block */
+    assert_string_equal(get("/echo?bytes=100000", 200), "too large///1/1\n");
+    close_db();
+}
+
+static void several_queries_at_once(void **state) {
+    (void)state;
+    open_with("");
+    assert_string_equal(get("/two", 200), "ok///1/1\nerror/23505/things_pkey/0/0\nok///1/0\n");
+    assert_string_equal(get("/chain?n=50", 200), "enough\n");
+    close_db();
+}
+
+static void groups_happen_or_not(void **state) {
+    (void)state;
+    open_with("");
+    assert_string_equal(get("/group", 200), "ok///1/0\nok///1/0\n");
+    assert_string_equal(get("/group/fails", 200), "rolled back///0/0\nerror/23505/things_pkey/0/0\nrolled back///0/0\n");
+    assert_string_equal(get("/group/refused", 200), "rolled back///0/0\nerror/22021//0/0\n");
+    assert_string_equal(get("/group/empty", 200), "nothing to do\n");
+    assert_string_equal(get("/group", 200), "ok///1/0\nok///1/0\n");
+    assert_int_equal(committed_count, 4);
+    close_db();
+}
+
+static void transactions(void **state) {
+    (void)state;
+    open_with("--db-connections 2");
+    assert_string_equal(get("/commit", 200), "ok///0/0\n");
+    assert_int_equal(committed_count, 2);
+    assert_has(get("/commit/at-once", 200), "ok///1/0\nok///0/0\nok///1/0\n");
+    assert_int_equal(committed_count, 4);
+    assert_string_equal(get("/rollback", 200), "ok///0/0\n");
+    assert_string_equal(get("/commit/fails", 200), "rolled back///0/0\n");
+    assert_string_equal(get("/commit/refused", 200), "rolled back///0/0\n");
+    assert_string_equal(get("/deferred", 200), "error/23503//0/0\n");
+    assert_string_equal(get("/forget", 200), "ok///1/0\n");
+    assert_int_equal(committed_count, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(committed[i], 10 + i);
+    }
+    assert_int_equal(db.rig.worker->db->figures.forgotten, 1);
+    assert_has(get("/json?id=1", 200), "\"id\":1,"); /* its connection serves others again */
+    assert_int_equal(db.rig.worker->db->pool.figures.up, 2);
+    close_db();
+}
+
+static void mistakes_are_500(void **state) {
+    (void)state;
+    open_with("");
+    for (int i = 0; i < 8; i++) {
+        char target[32];
+        snprintf(target, sizeof target, "/wrong?what=%d", i);
+        get(target, 500);
+        assert_nothing_taken(&db.rig);
+    }
+    get("/moved-twice", 500);
+    close_db();
+}
+
+static void what_can_not_be_sent_is_an_error(void **state) {
+    (void)state;
+    open_with("");
+    assert_string_equal(get("/refuse", 200), "error/22021//0/0\n");
+    close_db();
+}
+
+static void answers_have_the_right_status(void **state) {
+    (void)state;
+    open_with("");
+    get("/answered?what=0", 500);
+    assert_has(rig_ask(&db.rig, GET("/answered?what=1")), "Retry-After: 1\r\n");
+    get("/answered?what=1", 503);
+    get("/answered?what=2", 500);
+    close_db();
+}
+
+static void who_is_late_gets_504(void **state) {
+    (void)state;
+    open_with("--db-timeout 100ms");
+    get("/slow?id=1", 504);
+    rig_run(&db.rig, 2000);
+    assert_has(get("/json?id=5", 200), "\"id\":5,");
+    close_db();
+}
+
+static void a_full_queue_is_503(void **state) {
+    (void)state;
+    open_with("--db-connections 1 --db-inflight 1 --db-queue 2");
+    struct rig_client *clients[8];
+    for (int i = 0; i < 8; i++) {
+        clients[i] = rig_connect(&db.rig);
+        rig_send(&db.rig, clients[i], GET("/slow?id=9"));
+    }
+    rig_run(&db.rig, 2000);
+    int served = 0, shed = 0;
+    for (int i = 0; i < 8; i++) {
+        served += strstr(clients[i]->text, "\"id\":9,") != NULL;
+        shed += strstr(clients[i]->text, "HTTP/1.1 503 ") != NULL && strstr(clients[i]->text, "Retry-After: 1\r\n") != NULL;
+    }
+    assert_int_equal(served, 3);
+    assert_int_equal(shed, 5);
+    close_db();
+}
+
+static void too_large_results_are_dropped(void **state) {
+    (void)state;
+    open_with("--db-result-bytes 64K --db-connections 1");
+    get("/big?rows=100&bytes=1000", 500);
+    get("/counted?rows=100&bytes=1000", 500);
+    get("/each?rows=100&most=1000", 500);
+    assert_has(get("/json?id=5", 200), "\"id\":5,");
+    assert_int_equal(db.server.started, 1); /* on the same connection */
+    assert_int_equal(db.rig.worker->db->figures.too_large, 3);
+    close_db();
+}
+
+static void without_blocks_it_is_503(void **state) {
+    (void)state;
+    open_with("");
+    assert_has(get("/json?id=5", 200), "\"id\":5,");
+    rig_exhaust(&db.rig, PLAN_BLOCKS, 12);
+    get("/big?rows=90&bytes=1000", 503);
+    get("/counted?rows=90&bytes=1000", 503);
+    rig_replenish(&db.rig);
+    assert_int_equal(count_of(get("/big?rows=90&bytes=1000", 200), "{\"text\""), 90);
+    close_db();
+}
+
+static void without_items_it_is_503(void **state) {
+    (void)state;
+    open_with("");
+    rig_exhaust(&db.rig, PLAN_QUERIES, 1);
+    assert_has(get("/json?id=5", 200), "\"id\":5,");
+    get("/two", 503);
+    rig_replenish(&db.rig);
+    rig_exhaust(&db.rig, PLAN_SESSIONS, 0);
+    get("/commit", 503);
+    rig_replenish(&db.rig);
+    rig_exhaust(&db.rig, PLAN_BODIES, 0);
+    assert_string_equal(get("/echo?bytes=100000", 200), "busy///0/0\n");
+    rig_replenish(&db.rig);
+    assert_int_equal(db.rig.worker->db->figures.exhausted, 3);
+    close_db();
+}
+
+static void clients_go_at_any_time(void **state) {
+    (void)state;
+    open_with("--db-connections 1");
+    static const char *const targets[] = { "/slow?id=1", "/cut", "/commit", "/forget", "/group", "/two", "/big?rows=90&bytes=900" };
+    for (unsigned t = 0; t < sizeof targets / sizeof targets[0]; t++) {
+        for (uint64_t us = 0; us < 24; us++) {
+            char request[128];
+            struct rig_client *client = rig_connect(&db.rig);
+            snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", targets[t]);
+            rig_send(&db.rig, client, request);
+            rig_run_ns(&db.rig, us * 2000);
+            rig_drop(&db.rig, client, us % 2 == 0);
+            rig_run(&db.rig, t < 2 ? 250 : 10);
+        }
+        assert_nothing_taken(&db.rig);
+        assert_has(get("/json?id=5", 200), "\"id\":5,");
+    }
+    assert_true(db_app_ends > 0);
+    close_db();
+}
+
+static void a_changed_result_is_not_misread(void **state) {
+    (void)state;
+    open_with("--db-connections 1");
+    struct pg_server_statement *statement = &db_app_server[DB_APP_SERVER_STATEMENTS - 1];
+    assert_string_equal(get("/shape", 200), "there\n");
+    struct rig_client *client = rig_connect(&db.rig);
+    rig_send(&db.rig, client, GET("/shape/later"));
+    rig_run(&db.rig, 100);
+    statement->column_count = 1;
+    statement->version++;
+    assert_string_equal(get("/shape", 200), "there\n");
+    rig_run(&db.rig, 1000);
+    assert_has(client->text, "HTTP/1.1 500 ");
+    statement->column_count = 2;
+    close_db();
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_database_it_is_503),
+        cmocka_unit_test(rows_become_json),
+        cmocka_unit_test(large_results_are_moved),
+        cmocka_unit_test(rows_are_kept),
+        cmocka_unit_test(rows_are_told_one_by_one),
+        cmocka_unit_test(arguments_of_any_length),
+        cmocka_unit_test(several_queries_at_once),
+        cmocka_unit_test(groups_happen_or_not),
+        cmocka_unit_test(transactions),
+        cmocka_unit_test(mistakes_are_500),
+        cmocka_unit_test(what_can_not_be_sent_is_an_error),
+        cmocka_unit_test(answers_have_the_right_status),
+        cmocka_unit_test(who_is_late_gets_504),
+        cmocka_unit_test(a_full_queue_is_503),
+        cmocka_unit_test(too_large_results_are_dropped),
+        cmocka_unit_test(without_blocks_it_is_503),
+        cmocka_unit_test(without_items_it_is_503),
+        cmocka_unit_test(clients_go_at_any_time),
+        cmocka_unit_test(a_changed_result_is_not_misread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,6 +205,107 @@ static void test_lend_huge_without_blocks(void **state) {
     assert_int_equal(released, 1);
 }
 
+/* ---------------------------------------------------------------------------------------------------------- splice ---- */
+
+static struct chain chain_with(const char *text, uint32_t times) {
+    struct chain chain;
+    chain_init(&chain, &rig.blocks);
+    for (uint32_t i = 0; i < times; i++) {
+        assert_true(chain_append(&chain, span_text(text)));
+    }
+    return chain;
+}
+
+static uint32_t taken(void) {
+    return rig.blocks.count - rig.blocks.free_count;
+}
+
+/* A short one shares the block of what was written before; its own block is free again. */
+static void test_splice_short(void **state) {
+    (void)state;
+    struct http_exchange *x = request(GET("/ok"));
+    http_response_begin(x, 200, SPAN("text/plain"));
+    struct chain chain = chain_with("0123456789", 5), empty = chain_with("", 0);
+    http_response_splice(x, &chain);
+    http_response_splice(x, &empty);
+    assert_null(chain.head);
+    assert_int_equal(taken(), 1);
+    put(x, "z");
+    finish(x);
+    expect(OK TEXT "Content-Length:         51\r\n\r\n01234567890123456789012345678901234567890123456789z");
+}
+
+/* A long one is moved: the same bytes, in the same place. */
+static void test_splice_long(void **state) {
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        struct http_exchange *x = how == 0 ? request(GET("/ok")) : stream(GET("/ok"));
+        if (how == 0) {
+            http_response_begin(x, 200, SPAN("text/plain"));
+        }
+        put(x, "a");
+        struct chain chain = chain_with("0123456789", 1000);
+        const char *where = chain.head->data;
+        http_response_splice(x, &chain);
+        assert_int_equal(chain.bytes, 0);
+        put(x, "z");
+        assert_int_equal(x->body_written, 10002);
+        finish(x);
+        struct iovec iov[16];
+        size_t bytes;
+        uint32_t n = chain_iov(&rig.out, iov, 16, &bytes);
+        bool found = false;
+        for (uint32_t i = 0; i < n; i++) {
+            found |= iov[i].iov_base == where;
+        }
+        assert_true(found);
+        rig.output_len = 0;
+        rig_take_output(&rig);
+        rig.output[rig.output_len] = '\0';
+        const char *expected = how == 0 ? "Content-Length:      10002\r\n\r\na0123" : "0001\r\na\r\n2710\r\n0123";
+        assert_non_null(strstr(rig.output, expected));
+        assert_non_null(strstr(rig.output, how == 0 ? "789z" : "789\r\n0001\r\nz\r\n0\r\n\r\n"));
+        assert_int_equal(taken(), 0);
+    }
+}
+
+/* Nobody gets it, or it can't be: the blocks are given back. */
+static void test_splice_in_vain(void **state) {
+    (void)state;
+    struct http_exchange *x = request("HEAD /ok HTTP/1.1\r\n" H "\r\n");
+    http_response_begin(x, 200, SPAN("text/plain"));
+    for (uint32_t times = 1; times <= 1000; times += 999) {
+        uint32_t before = taken();
+        struct chain chain = chain_with("0123456789", times);
+        http_response_splice(x, &chain);
+        assert_int_equal(taken(), before);
+    }
+    assert_int_equal(x->body_written, 10010);
+    finish(x);
+    x = request(GET("/ok")); /* none was begun: a mistake */
+    struct chain chain = chain_with("0123456789", 1000);
+    http_response_splice(x, &chain);
+    assert_null(chain.head);
+    finish(x);
+    assert_string_equal(rig_summary(&rig), "200(10010) 500");
+}
+
+static void test_splice_without_blocks(void **state) {
+    (void)state;
+    for (uint32_t blocks = 4; blocks <= 5; blocks++) {
+        reopen(blocks); /* one for the head, three for the chain, one for what is behind it */
+        struct http_exchange *x = stream(GET("/ok"));
+        struct chain chain = chain_with("0123456789", 1000);
+        http_response_splice(x, &chain);
+        assert_int_equal(x->failed, blocks == 4);
+        assert_null(chain.head);
+        finish(x);
+        rig_release(&rig);
+        assert_null(rig_leak(&rig));
+        rig_reset(&rig);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------------------ gone ---- */
 
 /* The client has gone: what was lent is released, what is written takes no memory. */
@@ -284,6 +385,10 @@ int main(void) {
         WITH_RIG(test_lend_failed),
         WITH_RIG(test_lend_without_blocks),
         WITH_RIG(test_lend_huge_without_blocks),
+        WITH_RIG(test_splice_short),
+        WITH_RIG(test_splice_long),
+        WITH_RIG(test_splice_in_vain),
+        WITH_RIG(test_splice_without_blocks),
         WITH_RIG(test_gone),
         WITH_RIG(test_begun_when_gone),
     };

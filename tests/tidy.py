@@ -67,6 +67,10 @@ TESTED_ELSEWHERE = {
     "src/server/api_rows.c": "tests/test_api_db.c",
     "src/server/config_db.c": "tests/test_config.c",
     "src/server/crew.c": "tests/process.py",
+    "src/server/db_connect.c": "tests/test_db.c",
+    "src/server/db_metrics.c": "tests/test_db.c",
+    "src/server/db_query.c": "tests/test_api_db.c",
+    "src/server/db_statements.c": "tests/test_db.c",
     "src/server/doctor_advise.c": "tests/test_doctor.c",
     "src/server/doctor_host.c": "tests/doctor.py",
     "src/server/doctor_judge_host.c": "tests/test_doctor.c",
@@ -76,6 +80,7 @@ TESTED_ELSEWHERE = {
     "src/server/doctor_try.c": "tests/doctor.py",
     "src/server/main.c": "tests/process.py",
     "src/server/metrics.c": "tests/test_figures.c and tests/ops.py",
+    "src/server/metrics_write.c": "tests/test_figures.c and tests/ops.py",
     "src/server/stats.c": "tests/test_figures.c",
     "src/server/supervise.c": "tests/process.py and tests/ops.py",
 }

@@ -347,6 +347,10 @@ void http_response_cut(struct http_exchange *x);
  * once, inside of this call, when they are not needed (HEAD, a failed response, a client that has gone). */
 void http_response_lend(struct http_exchange *x, struct span bytes, block_release_fn *release, void *arg);
 
+/* Moves all of `from`, whose blocks are shared->blocks', to the end of a begun or streamed body: by pointer, or by copy when it
+ * is short. `from` is empty afterwards, whatever becomes of the response. */
+void http_response_splice(struct http_exchange *x, struct chain *from);
+
 /* http_response_whole with a body that is lent likewise. */
 void http_response_whole_lent(struct http_exchange *x, int status, struct span content_type, struct span body,
                               block_release_fn *release, void *arg);

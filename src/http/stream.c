@@ -15,6 +15,7 @@ enum {
     SIZE_BYTES = SIZE_DIGITS + 2, /* and CRLF */
     END_BYTES = 2,                /* CRLF */
     SLIVER_BYTES = 64,            /* a rest of a block that is too short to begin a part of a long write in it */
+    COPY_BYTES_MAX = 1024,        /* of another chain: more is worth a segment of its own */
     LENT_BYTES_MAX = 1 << 30,     /* in one block, which counts by 32 bits */
 };
 
@@ -152,6 +153,40 @@ void http_response_lend(struct http_exchange *x, struct span bytes, block_releas
         let_go(release, arg);
         http_response_fail(x, 503);
     }
+}
+
+/* All of it or nothing, likewise. */
+static bool append_chain(struct http_exchange *x, struct chain *from) {
+    struct chain end;
+    chain_init(&end, x->out->blocks);
+    bool framed = x->streamed && x->chunked;
+    if (framed && !chain_append(&end, SPAN("\r\n"))) {
+        return false;
+    }
+    chunk_close(x);
+    if (framed && !put_size(x->out, from->bytes)) {
+        chain_reset(&end);
+        return false;
+    }
+    chain_splice(x->out, from);
+    chain_splice(x->out, &end);
+    return true;
+}
+
+void http_response_splice(struct http_exchange *x, struct chain *from) {
+    const struct block *head = from->head;
+    if (head == NULL) {
+        return;
+    }
+    if (head == from->tail && from->bytes <= COPY_BYTES_MAX) {
+        http_response_write(x, span_of(head->data + head->start, from->bytes));
+    } else if (response_writable(x)) {
+        x->body_written += from->bytes;
+        if (!x->silent && !append_chain(x, from)) {
+            http_response_fail(x, 503);
+        }
+    }
+    chain_reset(from);
 }
 
 void http_response_whole_lent(struct http_exchange *x, int status, struct span content_type, struct span body,

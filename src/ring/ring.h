@@ -222,7 +222,8 @@ void ring_accept(struct ring *ring, struct ring_id listener, bool on);
 /* ------------------------------------------------------------------------------------------------------- sockets ---- */
 
 /* Starts to connect. 0 and *out: RING_CONNECTED follows. -ENFILE: no slot; or what socket(2) said. `user` as by
- * ring_set_user; `address` is copied. */
+ * ring_set_user; `address` is copied. TCP gets TCP_NODELAY and SO_KEEPALIVE: a server that has gone without a word is noticed,
+ * if late, even by who has nothing to send. */
 [[gnu::warn_unused_result]] int32_t ring_connect(struct ring *ring, const struct ring_address *address, void *user,
                                                  struct ring_id *out);
 

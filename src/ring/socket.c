@@ -57,7 +57,10 @@ int ring_socket_open(struct ring *ring, const struct ring_address *address, int 
     ring_count_call(ring, RING_CALL_socket);
     int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0) return -errno;
-    if (is_tcp(address)) (void)set_option(ring, fd, IPPROTO_TCP, TCP_NODELAY);
+    if (is_tcp(address)) {
+        (void)set_option(ring, fd, IPPROTO_TCP, TCP_NODELAY);
+        (void)set_option(ring, fd, SOL_SOCKET, SO_KEEPALIVE);
+    }
     return fd;
 }
 

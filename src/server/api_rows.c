@@ -1,9 +1,9 @@
-/* include/ringmain.h: the fields of a row. struct rm_row is src/pg's struct pg_row by another name. */
+/* include/ringmain.h: rows and their fields. struct rm_row is src/pg's struct pg_row by another name. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "pg/pg_row.h"
-#include "ringmain.h"
+#include "server/db_query.h"
+#include "server/exchange.h"
 
 enum { NUMBER_TEXT_BYTES = 512 }; /* a longer number has no double that is worth it */
 
@@ -101,4 +101,68 @@ bool rm_get_date(const struct rm_row *row, uint32_t column, int32_t *days) {
 bool rm_get_timestamp(const struct rm_row *row, uint32_t column, int64_t *us) {
     const struct pg_row *inner = at(row, column);
     return inner != NULL && pg_row_timestamp(inner, column, us);
+}
+
+/* -------------------------------------------------------------------------------------------------------- kept ---- */
+
+bool rm_next_row(struct rm_query *query, const struct rm_row **row) {
+    if (query == NULL || query->kind != RM_KEEP || query->state != QUERY_OVER || query->at == NULL ||
+        query_status(query) != RM_DB_OK) {
+        return false;
+    }
+    const struct query_row *kept = (const struct query_row *)(const void *)(query->at->data + query->at_bytes);
+    query->at_bytes += (uint32_t)kept->bytes;
+    if (query->at_bytes == query->at->len) {
+        query->at = query->at->next;
+        query->at_bytes = 0;
+    }
+    *row = (const struct rm_row *)(const void *)&kept->row;
+    return true;
+}
+
+/* ----------------------------------------------------------------------------------------------------- as JSON ---- */
+
+/* They are there, and for the first time. */
+static bool may_move(struct rm_exchange *x, struct rm_query *query) {
+    if (query == NULL) {
+        return false;
+    }
+    bool fine = query->kind == RM_AS_JSON && query->state == QUERY_OVER && query_status(query) == RM_DB_OK && !query->moved;
+    if (!fine) {
+        exchange_mistake(x, "wrote rows as JSON that are none, or twice");
+    }
+    query->moved = true;
+    return fine;
+}
+
+void rm_json_rows(struct rm_exchange *x, const char *key, struct rm_query *query) {
+    if (!may_move(x, query)) {
+        return;
+    }
+    if (query->rows.bytes == 0) {
+        json_raw(&x->json, key, SPAN("[]"));
+        return;
+    }
+    json_raw(&x->json, key, SPAN("["));
+    http_response_splice(&x->http, &query->rows);
+    http_response_write(&x->http, SPAN("]"));
+}
+
+/* By one write, when it is as short as most are. */
+void rm_json_row(struct rm_exchange *x, const char *key, struct rm_query *query) {
+    if (!may_move(x, query)) {
+        return;
+    }
+    if (query->rows.bytes == 0) {
+        json_null(&x->json, key);
+        return;
+    }
+    chain_rollback(&query->rows, query->first);
+    const struct block *head = query->rows.head;
+    if (head == query->rows.tail) {
+        json_raw(&x->json, key, span_of(head->data, head->len));
+        return;
+    }
+    json_raw(&x->json, key, SPAN(""));
+    http_response_splice(&x->http, &query->rows);
 }

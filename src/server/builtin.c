@@ -13,11 +13,13 @@ static enum rm_step healthz(struct rm_exchange *x) {
 /* Who asks sends its clients elsewhere when the answer is 503, from the first moment of the end on. */
 static enum rm_step readyz(struct rm_exchange *x) {
     rm_set_header(x, "Cache-Control", SPAN("no-store"));
-    if (!server_leaving(worker_of(x->http.shared)->server)) {
+    const struct server *server = worker_of(x->http.shared)->server;
+    bool leaving = server_leaving(server);
+    if (!leaving && server_has_database(server)) {
         return rm_text(x, 200, "ready\n");
     }
     rm_set_header(x, "Retry-After", SPAN("1"));
-    return rm_text(x, 503, "draining\n");
+    return rm_text(x, 503, leaving ? "draining\n" : "database unreachable\n");
 }
 
 const struct rm_route builtin_routes[BUILTIN_ADMIN_COUNT] = {

@@ -416,6 +416,7 @@ int config_read(struct config *config, int argc, char **argv, const struct rm_ap
                 char why[static CONFIG_WHY_BYTES]) {
     why[0] = '\0';
     config_default(config);
+    config->statements = app->statement_count;
     int code = read_environment(config, app, why);
     if (code == EXIT_FINE) {
         code = read_arguments(config, argc, argv, app, why);

@@ -77,6 +77,7 @@ struct config {
     uint64_t drain_delay_ns; /* 0: none */
     enum log_level log_level;
     enum log_format log_format;
+    uint32_t statements;      /* of the application */
     bool db_on;               /* the application has statements, and somebody said where the database is */
     struct pg_settings db;    /* complete when db_on */
     struct config_db db_limits;

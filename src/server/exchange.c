@@ -1,6 +1,7 @@
 #include "server/exchange.h"
 
 #include "mem/assert.h"
+#include "server/db_query.h"
 #include "server/log.h"
 #include "server/waits.h"
 #include "server/worker.h"
@@ -183,6 +184,9 @@ void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
     x->running = true;
     enum rm_step step = handler(x);
     x->running = false;
+    if (x->asks) {
+        queries_returned(x);
+    }
     if (x->waits > 0) {
         give_up_waits(x);
     }
@@ -197,6 +201,9 @@ void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
         exchange_mistake(x, "left a JSON object or array open");
     } else if (x->http.failed && x->http.status == 500 && !x->shed) {
         exchange_mistake(x, "built a response that cannot be sent");
+    }
+    if (x->asks) {
+        queries_end(x);
     }
     http_exchange_finish(&x->http);
 }

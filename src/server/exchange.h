@@ -5,7 +5,7 @@
  *
  * What makes an exchange go on while another handler runs, or inside http's loops, only makes it due: handlers never nest.
  *
- * Depends on: http, ringmain.h, worker.h, waits.h. One thread: the worker's. */
+ * Depends on: http, ringmain.h, worker.h, waits.h, db_query.h. One thread: the worker's. */
 #ifndef RM_SERVER_EXCHANGE_H
 #define RM_SERVER_EXCHANGE_H
 
@@ -14,6 +14,7 @@
 #include "ringmain.h"
 #include "server/list.h"
 
+struct db_session;
 struct wait;
 struct worker;
 
@@ -27,6 +28,8 @@ struct rm_exchange {
     rm_handler_fn *end;   /* set by rm_on_end */
     void *state;          /* the application's */
     const struct observe_client *client; /* who asked, kept by observe_park; in the workspace */
+    struct rm_query *queries;   /* all that are not given back yet, in order, a ring: the last one; NULL: none */
+    struct db_session *session; /* of the transaction that was begun */
     struct wait *waiting; /* what was started and has not completed, but a flush */
     uint32_t waits;       /* what was started and has not completed */
     uint8_t ready;        /* of the last descriptor: enum RM_READABLE ... */
@@ -37,6 +40,8 @@ struct rm_exchange {
     bool due;             /* on worker->due, or about to be run from there */
     bool streaming;       /* rm_stream was called */
     bool shed;            /* a wait could not be started, or a mistake was made: the answer is 503 or 500 already */
+    bool asks;            /* it has used the database: db_query.c has to be told when a handler returns */
+    bool grouping;        /* rm_group was called by the handler that runs */
     bool running;         /* a handler is running: it may start waits, a piece function may not */
     struct link parked;   /* on worker->parked or worker->due while it waits; else nowhere, and not to be read */
 };

@@ -1,66 +1,15 @@
 /* rm_metrics: Prometheus text format 0.0.4. Names follow OpenTelemetry where it has them (http.server.*); workers
  * are summed, because one series per worker and counter is what overloads a Prometheus. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "mem/assert.h"
 #include "server/builtin.h"
+#include "server/db_metrics.h"
 #include "server/exchange.h"
 #include "server/figures.h"
 #include "server/logger.h"
-
-[[gnu::format(printf, 2, 3)]] static void write_line(struct rm_exchange *x, const char *format, ...) {
-    char line[1024]; /* a longer one, and there is none, would be cut */
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    rm_assert(n > 0);
-    rm_write(x, span_of(line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1));
-}
-
-static void write_family(struct rm_exchange *x, const char *name, const char *type, const char *help) {
-    write_line(x, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void write_value(struct rm_exchange *x, const char *name, uint64_t value) {
-    write_line(x, "%s %llu\n", name, (unsigned long long)value);
-}
-
-/* A label's value: the text format escapes backslash, quote and line end. */
-static const char *escaped(const char *text, size_t len, char *out, size_t room) {
-    size_t n = 0;
-    for (size_t i = 0; i < len && n + 3 < room; i++) {
-        if (text[i] == '"' || text[i] == '\\' || text[i] == '\n') {
-            out[n++] = '\\';
-        }
-        out[n++] = text[i] == '\n' ? 'n' : text[i];
-    }
-    out[n] = '\0';
-    return out;
-}
-
-static void write_labelled(struct rm_exchange *x, const char *name, const char *label, const char *text,
-                           uint64_t value) {
-    char clean[512];
-    escaped(text, strlen(text), clean, sizeof clean);
-    write_line(x, "%s{%s=\"%s\"} %llu\n", name, label, clean, (unsigned long long)value);
-}
-
-/* Nanoseconds as seconds. */
-static void write_seconds(struct rm_exchange *x, const char *name, const char *labels, uint64_t ns) {
-    write_line(x, "%s%s %llu.%09llu\n", name, labels, (unsigned long long)(ns / NS_PER_SECOND),
-               (unsigned long long)(ns % NS_PER_SECOND));
-}
-
-/* A counter without labels. */
-struct metric {
-    const char *name;
-    const char *help;
-    size_t offset;
-};
+#include "server/metrics_write.h"
 
 #define FIGURE(name, field, help) \
     { name, help, offsetof(struct worker_figures, field) }
@@ -106,65 +55,51 @@ static const struct metric ring_metrics[] = {
     { NULL, NULL, 0 },
 };
 
-static void write_table(struct rm_exchange *x, const struct metric *table, const void *counters) {
-    for (const struct metric *metric = table; metric->name != NULL; metric++) {
-        uint64_t value;
-        memcpy(&value, (const char *)counters + metric->offset, sizeof value);
-        write_family(x, metric->name, "counter", metric->help);
-        write_value(x, metric->name, value);
-    }
-}
-
 static void write_build(struct rm_exchange *x, const struct worker *worker) {
-    write_family(x, "ringmain_build_info", "gauge", "What is running.");
-    write_line(x, "ringmain_build_info{version=\"%s\",backend=\"%s\",fallback=\"%s\"} 1\n", rm_version(),
+    metrics_family(x, "ringmain_build_info", "gauge", "What is running.");
+    metrics_line(x, "ringmain_build_info{version=\"%s\",backend=\"%s\",fallback=\"%s\"} 1\n", rm_version(),
                worker->report.backend, worker->report.fallback ? "true" : "false");
-    write_family(x, "process_start_time_seconds", "gauge", "Start of the process, in seconds since 1970.");
-    write_value(x, "process_start_time_seconds", (uint64_t)worker->server->workers[0].started_seconds);
+    metrics_family(x, "process_start_time_seconds", "gauge", "Start of the process, in seconds since 1970.");
+    metrics_value(x, "process_start_time_seconds", (uint64_t)worker->server->workers[0].started_seconds);
 }
 
 static void write_http(struct rm_exchange *x, const struct worker_figures *figures) {
     static const char *const timeouts[] = { "idle", "head", "body", "send" };
-    write_family(x, "http_server_requests_total", "counter", "Requests that were answered, errors included.");
-    write_value(x, "http_server_requests_total", figures->requests);
-    write_family(x, "shed_total", "counter", "Requests that got 503 because a pool was empty.");
-    write_value(x, "shed_total", figures->responses[0]);
-    write_family(x, "http_server_open_connections", "gauge", "Connections that are open now.");
-    write_value(x, "http_server_open_connections", figures->accepted - figures->closed);
-    write_family(x, "http_server_timeouts_total", "counter",
+    metrics_family(x, "http_server_requests_total", "counter", "Requests that were answered, errors included.");
+    metrics_value(x, "http_server_requests_total", figures->requests);
+    metrics_family(x, "shed_total", "counter", "Requests that got 503 because a pool was empty.");
+    metrics_value(x, "shed_total", figures->responses[0]);
+    metrics_family(x, "http_server_open_connections", "gauge", "Connections that are open now.");
+    metrics_value(x, "http_server_open_connections", figures->accepted - figures->closed);
+    metrics_family(x, "http_server_timeouts_total", "counter",
                  "Connections that ran into a timeout, by what was waited for.");
     for (size_t i = 0; i < sizeof timeouts / sizeof timeouts[0]; i++) {
-        write_labelled(x, "http_server_timeouts_total", "waiting_for", timeouts[i], figures->timeouts[i]);
+        metrics_labelled(x, "http_server_timeouts_total", "waiting_for", timeouts[i], figures->timeouts[i]);
     }
 }
 
 static void write_gauges(struct rm_exchange *x, const struct server *server, const struct worker_figures *figures) {
-    write_family(x, "http_server_active_requests", "gauge", "Requests that are not answered yet.");
-    write_value(x, "http_server_active_requests", figures->pools[PLAN_EXCHANGES].in_use);
-    write_family(x, "http_server_draining", "gauge", "1 from the first signal to end on: /readyz says 503.");
-    write_value(x, "http_server_draining", server_leaving(server));
-    write_family(x, "ringmain_workers", "gauge", "Worker threads.");
-    write_value(x, "ringmain_workers", server->config->workers);
+    metrics_family(x, "http_server_active_requests", "gauge", "Requests that are not answered yet.");
+    metrics_value(x, "http_server_active_requests", figures->pools[PLAN_EXCHANGES].in_use);
+    metrics_family(x, "http_server_draining", "gauge", "1 from the first signal to end on: /readyz says 503.");
+    metrics_value(x, "http_server_draining", server_leaving(server));
+    metrics_family(x, "ringmain_workers", "gauge", "Worker threads.");
+    metrics_value(x, "ringmain_workers", server->config->workers);
 }
 
 static void write_listeners(struct rm_exchange *x, const struct server *server, const struct worker_figures *figures) {
     char text[RING_ADDRESS_BYTES];
-    write_family(x, "http_server_listener_connections_total", "counter", "Connections that were accepted, by listener.");
+    metrics_family(x, "http_server_listener_connections_total", "counter", "Connections that were accepted, by listener.");
     for (uint32_t i = 0; i < server->place_count; i++) {
-        write_labelled(x, "http_server_listener_connections_total", "listener",
+        metrics_labelled(x, "http_server_listener_connections_total", "listener",
                        ring_address_text(&server->places[i].address, text), figures->accepted_at[i]);
     }
 }
 
 /* ------------------------------------------------------------------------------------------------- responses ---- */
 
-static const char *const bound_texts[OBSERVE_BUCKETS - 1] = {
-    "0.00005", "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
-    "0.075",   "0.1",    "0.25",    "0.5",    "0.75",  "1",      "2.5",   "5",    "7.5",   "10",
-};
-
 static void write_statuses(struct rm_exchange *x, const struct server *server) {
-    write_family(x, "http_server_responses_total", "counter", "Responses by status.");
+    metrics_family(x, "http_server_responses_total", "counter", "Responses by status.");
     for (uint32_t i = 0; i < OBSERVE_STATUSES; i++) {
         char text[8];
         uint64_t sum = 0;
@@ -173,25 +108,16 @@ static void write_statuses(struct rm_exchange *x, const struct server *server) {
         }
         if (sum > 0) {
             snprintf(text, sizeof text, "%u", i + OBSERVE_STATUS_MIN);
-            write_labelled(x, "http_server_responses_total", "http_response_status_code", text, sum);
+            metrics_labelled(x, "http_server_responses_total", "http_response_status_code", text, sum);
         }
     }
 }
 
 static void write_row(struct rm_exchange *x, const char *method, const char *route, const struct observe_row *row) {
-    static const char name[] = "http_server_request_duration_seconds";
     char clean[512], labels[640];
-    uint64_t count = 0;
-    escaped(route, strlen(route), clean, sizeof clean);
+    metrics_escape(route, strlen(route), clean, sizeof clean);
     snprintf(labels, sizeof labels, "http_request_method=\"%s\",http_route=\"%s\"", method, clean);
-    for (unsigned i = 0; i < OBSERVE_BUCKETS; i++) {
-        count += row->buckets[i];
-        write_line(x, "%s_bucket{%s,le=\"%s\"} %llu\n", name, labels, i < OBSERVE_BUCKETS - 1 ? bound_texts[i] : "+Inf",
-                   (unsigned long long)count);
-    }
-    write_line(x, "%s_sum{%s} %llu.%09llu\n", name, labels, (unsigned long long)(row->sum_ns / NS_PER_SECOND),
-               (unsigned long long)(row->sum_ns % NS_PER_SECOND));
-    write_line(x, "%s_count{%s} %llu\n", name, labels, (unsigned long long)count);
+    metrics_row(x, "http_server_request_duration_seconds", labels, row);
 }
 
 /* Adds a row of all workers to the sum; false when nothing was counted in it. */
@@ -244,7 +170,7 @@ static void write_durations(struct rm_exchange *x, const struct server *server) 
         [HTTP_DELETE] = "DELETE",   [HTTP_CONNECT] = "CONNECT", [HTTP_OPTIONS] = "OPTIONS",
         [HTTP_TRACE] = "TRACE",     [HTTP_PATCH] = "PATCH",     [HTTP_METHOD_UNKNOWN] = "_OTHER",
     };
-    write_family(x, "http_server_request_duration_seconds", "histogram",
+    metrics_family(x, "http_server_request_duration_seconds", "histogram",
                  "Time from the head of a request to the end of its handlers, in turns: 0 when that was one.");
     write_routes(x, server);
     for (uint32_t i = 0; i <= HTTP_METHODS_COUNT; i++) {
@@ -259,70 +185,70 @@ static void write_durations(struct rm_exchange *x, const struct server *server) 
 
 /* Bucket k has turns shorter than 2^(k + RING_BUSY_SHIFT) ns. */
 static void write_lag(struct rm_exchange *x, const struct ring_counters *ring) {
-    write_family(x, "loop_lag_seconds", "histogram", "Time from the return of one wait of a worker to the next.");
+    metrics_family(x, "loop_lag_seconds", "histogram", "Time from the return of one wait of a worker to the next.");
     uint64_t turns = 0;
     for (unsigned i = 0; i < RING_BUSY_BUCKETS; i++) {
         turns += ring->busy[i];
         if (i + 1 < RING_BUSY_BUCKETS) {
-            write_line(x, "loop_lag_seconds_bucket{le=\"%.9f\"} %llu\n", (double)(UINT64_C(1) << (i + RING_BUSY_SHIFT)) / 1e9,
+            metrics_line(x, "loop_lag_seconds_bucket{le=\"%.9f\"} %llu\n", (double)(UINT64_C(1) << (i + RING_BUSY_SHIFT)) / 1e9,
                        (unsigned long long)turns);
         }
     }
-    write_labelled(x, "loop_lag_seconds_bucket", "le", "+Inf", turns);
-    write_seconds(x, "loop_lag_seconds_sum", "", ring->busy_ns);
-    write_value(x, "loop_lag_seconds_count", turns);
-    write_family(x, "loop_lag_max_seconds", "gauge", "The longest such time since the start.");
-    write_seconds(x, "loop_lag_max_seconds", "", ring->busy_max_ns);
+    metrics_labelled(x, "loop_lag_seconds_bucket", "le", "+Inf", turns);
+    metrics_seconds(x, "loop_lag_seconds_sum", "", ring->busy_ns);
+    metrics_value(x, "loop_lag_seconds_count", turns);
+    metrics_family(x, "loop_lag_max_seconds", "gauge", "The longest such time since the start.");
+    metrics_seconds(x, "loop_lag_max_seconds", "", ring->busy_max_ns);
 }
 
 static void write_logger(struct rm_exchange *x, const struct logger *logger) {
     if (logger == NULL) {
         return;
     }
-    write_family(x, "access_log_written_bytes_total", "counter", "Bytes that are in the file.");
-    write_value(x, "access_log_written_bytes_total", counter_read(&logger->written_bytes));
-    write_family(x, "access_log_write_errors_total", "counter", "Failures to write or to reopen the file.");
-    write_value(x, "access_log_write_errors_total", counter_read(&logger->write_errors));
-    write_family(x, "access_log_reopens_total", "counter", "Times the file was opened anew.");
-    write_value(x, "access_log_reopens_total", counter_read(&logger->reopens));
+    metrics_family(x, "access_log_written_bytes_total", "counter", "Bytes that are in the file.");
+    metrics_value(x, "access_log_written_bytes_total", counter_read(&logger->written_bytes));
+    metrics_family(x, "access_log_write_errors_total", "counter", "Failures to write or to reopen the file.");
+    metrics_value(x, "access_log_write_errors_total", counter_read(&logger->write_errors));
+    metrics_family(x, "access_log_reopens_total", "counter", "Times the file was opened anew.");
+    metrics_value(x, "access_log_reopens_total", counter_read(&logger->reopens));
 }
 
 static void write_calls(struct rm_exchange *x, const struct ring_counters *ring) {
-    write_family(x, "syscalls_total", "counter", "System calls of the workers by name.");
+    metrics_family(x, "syscalls_total", "counter", "System calls of the workers by name.");
     for (unsigned i = 0; i < RING_CALLS_COUNT; i++) {
-        write_labelled(x, "syscalls_total", "name", ring_call_name((enum ring_call)i), ring->calls[i]);
+        metrics_labelled(x, "syscalls_total", "name", ring_call_name((enum ring_call)i), ring->calls[i]);
     }
 }
 
 /* Bucket k of the ring holds turns with up to 2^k - 1 completions: cumulative, these are a Prometheus histogram. */
 static void write_batches(struct rm_exchange *x, const struct ring_counters *ring) {
-    write_family(x, "ring_completions_per_turn", "histogram", "Completions of a turn.");
+    metrics_family(x, "ring_completions_per_turn", "histogram", "Completions of a turn.");
     uint64_t turns = 0;
     for (unsigned i = 0; i < RING_BATCH_BUCKETS; i++) {
         turns += ring->batches[i];
         if (i + 1 < RING_BATCH_BUCKETS) {
-            write_line(x, "ring_completions_per_turn_bucket{le=\"%u\"} %llu\n", (1u << i) - 1,
+            metrics_line(x, "ring_completions_per_turn_bucket{le=\"%u\"} %llu\n", (1u << i) - 1,
                        (unsigned long long)turns);
         }
     }
-    write_labelled(x, "ring_completions_per_turn_bucket", "le", "+Inf", turns);
-    write_value(x, "ring_completions_per_turn_sum", ring->completions);
-    write_value(x, "ring_completions_per_turn_count", turns);
+    metrics_labelled(x, "ring_completions_per_turn_bucket", "le", "+Inf", turns);
+    metrics_value(x, "ring_completions_per_turn_sum", ring->completions);
+    metrics_value(x, "ring_completions_per_turn_count", turns);
 }
 
 static void write_pools(struct rm_exchange *x, const struct server *server, const struct worker_figures *figures) {
     const struct plan_row *rows = server->plan.rows;
-    write_family(x, "pool_items", "gauge", "Items that the plan has, all workers together.");
+    metrics_family(x, "pool_items", "gauge", "Items that the plan has, all workers together.");
     for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
-        write_labelled(x, "pool_items", "pool", rows[i].name, (uint64_t)rows[i].count * server->config->workers);
+        metrics_labelled(x, "pool_items", "pool", rows[i].name, (uint64_t)rows[i].count * server->config->workers);
     }
-    write_family(x, "pool_items_in_use", "gauge", "Items that are taken.");
+    metrics_family(x, "pool_items_in_use", "gauge", "Items that are taken.");
     for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
-        write_labelled(x, "pool_items_in_use", "pool", rows[i].name, figures->pools[i].in_use);
+        metrics_labelled(x, "pool_items_in_use", "pool", rows[i].name, figures->pools[i].in_use);
     }
-    write_family(x, "pool_refused_total", "counter", "Takes that found a pool empty.");
+    metrics_family(x, "pool_refused_total", "counter", "Takes that found a pool empty.");
     for (unsigned i = 0; i < PLAN_POOLS_COUNT; i++) {
-        write_labelled(x, "pool_refused_total", "pool", rows[i].name, figures->pools[i].refused);
+        metrics_labelled(x, "pool_refused_total", "pool", rows[i].name, figures->pools[i].refused);
     }
 }
 
@@ -343,9 +269,10 @@ enum rm_step rm_metrics(struct rm_exchange *x) {
     write_durations(x, worker->server);
     write_lag(x, &ring);
     write_logger(x, worker->server->logger);
-    write_table(x, figure_metrics, &figures);
+    db_metrics_write(x, worker->server);
+    metrics_table(x, figure_metrics, &figures);
     write_calls(x, &ring);
-    write_table(x, ring_metrics, &ring);
+    metrics_table(x, ring_metrics, &ring);
     write_batches(x, &ring);
     write_pools(x, worker->server, &figures);
     return RM_DONE;

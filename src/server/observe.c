@@ -33,7 +33,7 @@ void observe_init(struct observer *observer, const struct config *config, void *
 
 /* --------------------------------------------------------------------------------------------------- figures ---- */
 
-static void add_time(struct observe_row *row, uint64_t ns) {
+void observe_add(struct observe_row *row, uint64_t ns) {
     unsigned i = 0;
     while (i < OBSERVE_BUCKETS - 1 && ns > observe_bounds_ns[i]) {
         i++;
@@ -177,7 +177,7 @@ static void describe_request(const struct worker *worker, const struct http_requ
     if (x->conn != NULL) {
         rm_assert(x->status >= OBSERVE_STATUS_MIN);
         rm_assert(x->status < OBSERVE_STATUS_MIN + OBSERVE_STATUSES);
-        add_time(&worker->observer.rows[observe_row(x)], worker->now_ns - x->began_ns);
+        observe_add(&worker->observer.rows[observe_row(x)], worker->now_ns - x->began_ns);
         add_status(worker, x->status);
     } else {
         counter_add(&worker->figures.abandoned, 1);

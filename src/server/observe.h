@@ -39,6 +39,9 @@ struct observe_row {
 };
 _Static_assert(sizeof(struct observe_row) == 192, "three cache lines");
 
+/* Counts one more. */
+void observe_add(struct observe_row *row, uint64_t ns);
+
 /* The row of a request: two for each route (HEAD has the second), behind them one for each method without a route. */
 static inline uint32_t observe_row(const struct http_exchange *x) {
     bool head = x->request.method == HTTP_HEAD;

@@ -4,7 +4,7 @@
 #define RM_SERVER_OWNER_H
 
 struct owner {
-    enum owner_kind { OWNER_LISTENER, OWNER_CONN, OWNER_WATCH, OWNER_OFFLOAD } kind;
+    enum owner_kind { OWNER_LISTENER, OWNER_CONN, OWNER_WATCH, OWNER_OFFLOAD, OWNER_DB, OWNER_DB_CANCEL } kind;
 };
 
 #endif

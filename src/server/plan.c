@@ -3,6 +3,8 @@
 #include "mem/assert.h"
 #include "mem/chain.h"
 #include "server/conn.h"
+#include "server/db.h"
+#include "server/db_query.h"
 #include "server/exchange.h"
 #include "server/observe.h"
 #include "server/timers.h"
@@ -14,11 +16,40 @@ enum {
     BLOCKS_PER_CONN = 4,
     BLOCKS_SHARED = 4096,
     SEGMENTS_COUNT = 256,
+    QUERIES_SPARE = 64, /* whose results are being looked at */
     BURST_CONNS = 4, /* connections whose pipelines may be full while every other one has an exchange */
 };
 
 static struct plan_row row(const char *name, const char *holder, size_t item_bytes, uint32_t count) {
     return (struct plan_row){ name, holder, item_bytes, count };
+}
+
+static uint32_t db_conns(const struct config *config) {
+    return config->db_on ? config->db_limits.worker_connections : 0;
+}
+
+/* Those that are in flight or wait, and one result for each exchange. */
+static void make_query_rows(struct plan *plan, const struct config *config, uint32_t exchanges) {
+    uint32_t queries = db_conns(config) * config->db_limits.inflight + config->db_limits.queue;
+    uint32_t sessions = db_conns(config) + config->db_limits.queue;
+    plan->rows[PLAN_QUERIES] = row("queries", "a query, from its start until its result was looked at", sizeof(struct rm_query),
+                                   config->db_on ? queries + exchanges + QUERIES_SPARE : 0);
+    plan->rows[PLAN_SESSIONS] = row("transactions", "a transaction, and who waits for a connection of its own",
+                                    sizeof(struct db_session), config->db_on ? sessions : 0);
+}
+
+static void make_db_rows(struct plan *plan, const struct config *config) {
+    size_t pool_bytes = 0;
+    if (config->db_on) {
+        struct pg_config pool;
+        db_pool_config(&pool, config, NULL, 0);
+        pool_bytes = pg_pool_bytes(&pool);
+    }
+    plan->rows[PLAN_DB] = row("database", "its sockets", db_bytes(config), config->db_on);
+    plan->rows[PLAN_DB_POOL] = row("connections", "to the database: what is in flight, and what is known of statements",
+                                   pool_bytes, config->db_on);
+    plan->rows[PLAN_DB_ROWS] = row("statements", "the times of a statement", sizeof(struct observe_row),
+                                   config->db_on ? config->statements + PG_INTERNAL_COUNT : 0);
 }
 
 static void make_rows(struct plan *plan, const struct config *config, uint32_t conns) {
@@ -33,13 +64,14 @@ static void make_rows(struct plan *plan, const struct config *config, uint32_t c
     rows[PLAN_WAITS] = row("waits", "a timer or a descriptor that a parked request waits for", sizeof(struct wait), waits);
     rows[PLAN_WATCHES] = row("watches", "a watched descriptor, a periodic timer", sizeof(union watch_item), config->watches);
     rows[PLAN_OFFLOADS] = row("offloads", "a job for a helper thread", sizeof(struct offload), config->offloads);
+    make_query_rows(plan, config, exchanges);
     rows[PLAN_BLOCKS] = row("blocks", "output, from its writing to its send", BLOCK_BYTES,
-                            conns * BLOCKS_PER_CONN + BLOCKS_SHARED);
+                            conns * BLOCKS_PER_CONN + BLOCKS_SHARED + db_conns(config) * DB_BLOCKS_PER_CONNECTION);
     rows[PLAN_SEGMENTS] = row("segments", "a send of several blocks", sizeof(struct iovec) * RING_SEGMENTS_MAX,
                               SEGMENTS_COUNT);
     rows[PLAN_CARRIES] = row("carries", "a connection with half a head", http_carry_bytes(&config->limits), conns);
     rows[PLAN_BODIES] = row("bodies", "a buffered body over 16K", (size_t)config->limits.body_bytes, bodies);
-    rows[PLAN_TIMERS] = row("timers", "a deadline", sizeof(struct timer_entry), conns + waits + config->watches + 1);
+    rows[PLAN_TIMERS] = row("timers", "a deadline", sizeof(struct timer_entry), conns + waits + config->watches + 2);
     rows[PLAN_WATCH_TABLE] = row("watch table", "descriptors by number", sizeof(struct rm_watch *),
                                  watch_table_buckets(config->watches));
 }
@@ -63,8 +95,10 @@ void plan_make(struct plan *plan, const struct config *config) {
     plan->exchange_bytes = (uint32_t)slab_round(sizeof(struct rm_exchange));
     plan->workspace_bytes = http_workspace_bytes(&config->limits);
     make_rows(plan, config, served + plan->reserve);
-    plan->sockets_max = plan->rows[PLAN_CONNS].count + config_listeners(config) + config->watches;
+    plan->sockets_max = plan->rows[PLAN_CONNS].count + config_listeners(config) + config->watches +
+                        2 * db_conns(config);
     make_observer_rows(plan, config);
+    make_db_rows(plan, config);
     for (unsigned i = 0; i < PLAN_PARTS_COUNT; i++) {
         plan->slab_bytes += slab_round(plan_row_bytes(plan, (enum plan_part)i));
     }

@@ -17,6 +17,8 @@ enum plan_part {
     PLAN_WAITS,
     PLAN_WATCHES,
     PLAN_OFFLOADS,
+    PLAN_QUERIES,
+    PLAN_SESSIONS,
     PLAN_BLOCKS,
     PLAN_SEGMENTS,
     PLAN_CARRIES,
@@ -28,6 +30,9 @@ enum plan_part {
     PLAN_STATUSES,
     PLAN_LINES,
     PLAN_CLIENTS,
+    PLAN_DB,
+    PLAN_DB_POOL,
+    PLAN_DB_ROWS,
     PLAN_PARTS_COUNT,
     PLAN_ARRAYS_COUNT = PLAN_PARTS_COUNT - PLAN_POOLS_COUNT,
 };
@@ -45,7 +50,7 @@ struct plan {
     uint32_t reserve;        /* of PLAN_CONNS: kept to answer 503 */
     uint32_t exchange_bytes; /* where the workspace starts in an item of PLAN_EXCHANGES */
     uint32_t workspace_bytes;
-    uint32_t sockets_max; /* of the ring: connections, listeners and watches */
+    uint32_t sockets_max; /* of the ring: connections, listeners, watches, and two for each connection to the database */
     size_t slab_bytes;
     size_t ring_bytes; /* what ring_open maps */
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/builtin.h"
+#include "server/db.h"
 #include "server/worker.h"
 
 _Static_assert((int)RM_BODY_NONE == (int)HTTP_BODY_NONE, "one order");
@@ -146,6 +147,9 @@ int server_open(struct server *server, const struct config *config, const struct
     add_places(server, config);
     int code = compile_routes(server, app->routes, why);
     if (code == EXIT_FINE) {
+        code = db_statements_make(server, why);
+    }
+    if (code == EXIT_FINE) {
         server->workers = allocate_workers(config->workers);
         code = server->workers != NULL ? EXIT_FINE : bad(why, "no memory for the workers");
     }
@@ -162,6 +166,7 @@ void server_release(struct server *server) {
     free(server->router);
     free(server->admin_router);
     free(server->workers);
+    db_statements_free(server);
     server->table = NULL;
     server->routes = NULL;
     server->router = NULL;

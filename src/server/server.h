@@ -1,4 +1,4 @@
-/* What all workers of a process share: read-only after server_open, but for `draining` and the count of connections.
+/* What all workers of a process share: read-only after server_open, but for `draining` and counts.
  * Depends on: config.h, plan.h, http.h, ring.h. */
 #ifndef RM_SERVER_SERVER_H
 #define RM_SERVER_SERVER_H
@@ -10,9 +10,11 @@
 #include "server/plan.h"
 
 struct logger;
+struct pg_statement;
 struct worker;
 
 enum { SERVER_ROUTES_MAX = 256 }; /* of an application */
+enum { SERVER_HANDSHAKES_MAX = 8 }; /* of the process with its database: a crowd at its door only slows it down */
 enum { SERVER_ALIGN = 128 }; /* two cache lines: processors fetch neighbours in pairs */
 
 /* Where workers listen. Each makes a socket of its own for a TCP address (SO_REUSEPORT), but for those that there can be
@@ -33,12 +35,16 @@ struct server {
     uint32_t route_count;
     struct http_router *router;
     struct http_router *admin_router; /* of the admin listeners; NULL: there is none */
+    struct pg_statement *statements;  /* the application's, then those of src/pg */
+    uint32_t statement_count;
     struct plan plan;
     struct ring_config ring;                          /* helpers and world are set by the caller of server_open */
     struct listen_place places[CONFIG_LISTENERS_MAX]; /* where to listen */
     uint32_t place_count;
     struct logger *logger;                            /* the access log's, or NULL: lines are not written */
     struct worker *workers;                           /* config->workers of them */
+    uint32_t db_missing;    /* workers without a connection to the database */
+    uint32_t db_handshakes; /* connections to it that are being made */
     bool leaving;                                     /* set by server_leave and server_drain, read by /readyz */
     bool draining;                                    /* set by server_drain, read by workers and handlers */
     __attribute__((aligned(SERVER_ALIGN))) uint32_t connections; /* that are served: server_admit. Alone on its lines */
@@ -73,6 +79,31 @@ static inline bool server_admit(struct server *server) {
 /* One that was admitted has closed. */
 static inline void server_dismiss(struct server *server) {
     __atomic_fetch_sub(&server->connections, 1, __ATOMIC_RELAXED);
+}
+
+/* False while a worker of a server with a database has no connection to it. */
+static inline bool server_has_database(const struct server *server) {
+    return __atomic_load_n(&server->db_missing, __ATOMIC_RELAXED) == 0;
+}
+
+/* A worker has lost its last connection to the database (or has none yet), or has one again. */
+static inline void server_miss_database(struct server *server, bool missing) {
+    __atomic_fetch_add(&server->db_missing, missing ? 1 : UINT32_MAX, __ATOMIC_RELAXED);
+}
+
+/* One more connection to the database is being made; false when SERVER_HANDSHAKES_MAX are. Any worker's thread. */
+static inline bool server_begin_handshake(struct server *server) {
+    uint32_t n = __atomic_load_n(&server->db_handshakes, __ATOMIC_RELAXED);
+    while (n < SERVER_HANDSHAKES_MAX) {
+        if (__atomic_compare_exchange_n(&server->db_handshakes, &n, n + 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline void server_end_handshake(struct server *server) {
+    __atomic_fetch_sub(&server->db_handshakes, 1, __ATOMIC_RELAXED);
 }
 
 static inline bool server_leaving(const struct server *server) {

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "mem/assert.h"
+#include "server/db_metrics.h"
 #include "server/exchange.h"
 #include "server/figures.h"
 
@@ -124,6 +125,14 @@ static void write_figures(struct rm_exchange *x, const struct plan *plan, uint32
     write_pools(x, plan, workers, figures);
 }
 
+static void write_database(struct rm_exchange *x, const struct server *server, uint32_t first, uint32_t end) {
+    if (server->config->db_on) {
+        rm_json_object(x, "database");
+        db_metrics_json(x, server, first, end);
+        rm_json_close(x);
+    }
+}
+
 static void write_server(struct rm_exchange *x, const struct worker *worker) {
     const struct server *server = worker->server;
     rm_json_object(x, "server");
@@ -151,6 +160,7 @@ static void write_total(struct rm_exchange *x, const struct server *server) {
     }
     rm_json_object(x, "total");
     write_figures(x, &server->plan, server->config->workers, &figures, &ring);
+    write_database(x, server, 0, server->config->workers);
     rm_json_close(x);
 }
 
@@ -163,6 +173,7 @@ static void write_workers(struct rm_exchange *x, const struct server *server) {
         rm_json_object(x, NULL);
         rm_json_int(x, "worker", i);
         write_figures(x, &server->plan, 1, &figures, &ring);
+        write_database(x, server, i, i + 1);
         rm_json_close(x);
     }
     rm_json_close(x);

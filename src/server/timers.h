@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum timer_kind { TIMER_CONN, TIMER_WAIT, TIMER_EVERY, TIMER_DRAIN };
+enum timer_kind { TIMER_CONN, TIMER_WAIT, TIMER_EVERY, TIMER_DRAIN, TIMER_DB };
 
 /* Embedded in what it belongs to. Zeroed: not armed. */
 struct timer {

@@ -1,6 +1,7 @@
 #include "server/waits.h"
 
 #include "mem/assert.h"
+#include "server/db_query.h"
 #include "server/exchange.h"
 #include "server/watches.h"
 #include "server/worker.h"
@@ -27,10 +28,11 @@ void wait_end(struct wait *wait) {
     if (wait->next != NULL) {
         wait->next->back = wait->back;
     }
-    if (wait->kind == WAIT_JOB) {
-        pool_give(&pools[PLAN_OFFLOADS], LIST_OWNER(wait, struct offload, wait));
-    } else {
-        pool_give(&pools[PLAN_WAITS], wait);
+    switch ((enum wait_kind)wait->kind) {
+    case WAIT_TIMER:
+    case WAIT_DESCRIPTOR: pool_give(&pools[PLAN_WAITS], wait); break;
+    case WAIT_JOB: pool_give(&pools[PLAN_OFFLOADS], LIST_OWNER(wait, struct offload, wait)); break;
+    case WAIT_QUERY: break; /* its exchange holds it until it has been looked at */
     }
 }
 
@@ -41,6 +43,7 @@ void waits_cancel(struct rm_exchange *x) {
         switch ((enum wait_kind)wait->kind) {
         case WAIT_TIMER: timers_cancel(&worker->timers, &wait->timer); break;
         case WAIT_DESCRIPTOR: watch_leave(wait); break;
+        case WAIT_QUERY: query_leave(LIST_OWNER(wait, struct rm_query, wait)); break;
         case WAIT_JOB: continue;
         }
         wait_end(wait);

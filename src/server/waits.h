@@ -1,6 +1,6 @@
-/* What parked exchanges wait for: timers, descriptors (server/watches.h) and offloaded jobs. Each is one item of a pool, on
- * the list of its exchange; when it is over its item goes back, and the exchange goes on when that was the last one. A flush
- * is the fourth thing to wait for; it needs no item, see exchange.h.
+/* What parked exchanges wait for: timers, descriptors (server/watches.h), offloaded jobs and queries (server/db.h). Each is
+ * one item of a pool, on the list of its exchange; when it is over its item goes back (a query's stays: it has a result), and
+ * the exchange goes on when that was the last one. A flush is the fifth thing to wait for; it needs no item, see exchange.h.
  * Depends on: exchange.h, ring, timers. One thread: the worker's; only an offloaded function runs on a helper's. */
 #ifndef RM_SERVER_WAITS_H
 #define RM_SERVER_WAITS_H
@@ -13,7 +13,7 @@
 struct rm_exchange;
 struct rm_watch;
 
-enum wait_kind { WAIT_TIMER, WAIT_DESCRIPTOR, WAIT_JOB };
+enum wait_kind { WAIT_TIMER, WAIT_DESCRIPTOR, WAIT_JOB, WAIT_QUERY };
 
 struct wait {
     struct rm_exchange *x;
@@ -43,7 +43,7 @@ struct offload {
 /* Puts a wait on its exchange's list and counts it. */
 void wait_begin(struct wait *wait, struct rm_exchange *x, enum wait_kind kind);
 
-/* Takes it off again and gives its item back; it is armed nowhere any more. */
+/* Takes it off again and gives its item back, but a query's; it is armed nowhere any more. */
 void wait_end(struct wait *wait);
 
 /* Ends every wait of an exchange but its offloaded jobs, which can't be called back. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "mem/assert.h"
+#include "server/db.h"
 #include "server/exchange.h"
 #include "server/sockets.h"
 #include "server/waits.h"
@@ -72,6 +73,12 @@ static void init_http(struct worker *worker) {
     };
 }
 
+static void open_db(struct worker *worker) {
+    if (worker->server->config->db_on) {
+        worker->db = db_open(worker, worker->db_memory[0], worker->db_memory[1], worker->db_memory[2]);
+    }
+}
+
 static int open_slab(struct worker *worker, char *why) {
     const struct plan *plan = &worker->server->plan;
     if (!slab_map(&worker->slab, plan->slab_bytes)) {
@@ -85,6 +92,9 @@ static int open_slab(struct worker *worker, char *why) {
     timers_init(&worker->timers, arrays[0], plan->rows[PLAN_TIMERS].count);
     worker->watches = (struct watch_table){ arrays[PLAN_WATCH_TABLE - PLAN_TIMERS], plan->rows[PLAN_WATCH_TABLE].count };
     observe_init(&worker->observer, worker->server->config, arrays);
+    for (unsigned i = 0; i < 3; i++) {
+        worker->db_memory[i] = arrays[PLAN_DB + i - PLAN_TIMERS];
+    }
     return EXIT_FINE;
 }
 
@@ -125,6 +135,7 @@ int worker_open(struct worker *worker, struct server *server, uint32_t index, ch
         worker->drain_timer.kind = TIMER_DRAIN;
         worker->now_ns = worker->started_ns = ring_now(worker->ring);
         worker->started_seconds = ring_wall_seconds(worker->ring);
+        open_db(worker);
         code = start_application(worker, why);
     }
     if (code != EXIT_FINE) {
@@ -166,6 +177,7 @@ void worker_release(struct worker *worker) {
     if (worker->slab.base != NULL) {
         slab_release(&worker->slab);
         worker->slab.base = NULL;
+        worker->db = NULL;
     }
 }
 
@@ -222,6 +234,9 @@ static void end_drain(struct worker *worker) {
         worker->life = WORKER_LEAVING;
         close_listeners(worker, true);
         drain_conns(worker);
+        if (worker->db != NULL) {
+            db_leave(worker->db);
+        }
     }
 }
 
@@ -242,7 +257,7 @@ static void start_drain(struct worker *worker) {
 
 bool worker_done(const struct worker *worker) {
     bool empty = worker->life == WORKER_LEAVING && list_empty(&worker->open) && !listening(worker, true);
-    return empty || worker->drain_over;
+    return (empty && (worker->db == NULL || db_left(worker->db))) || worker->drain_over;
 }
 
 /* ----------------------------------------------------------------------------------------------------- turns ---- */
@@ -253,6 +268,10 @@ static struct conn_state *conn_of(const struct ring_event *event) {
     return (struct conn_state *)(void *)owner;
 }
 
+static bool of_client(const struct ring_event *event) {
+    return ((const struct owner *)event->user)->kind == OWNER_CONN;
+}
+
 static struct rm_watch *watch_of(const struct ring_event *event) {
     struct owner *owner = event->user;
     rm_assert(owner->kind == OWNER_WATCH);
@@ -261,6 +280,10 @@ static struct rm_watch *watch_of(const struct ring_event *event) {
 
 static void take_finished(const struct ring_event *event) {
     struct owner *owner = event->job->user;
+    if (owner->kind == OWNER_DB) {
+        db_conn_event((struct db_conn *)(void *)owner, event);
+        return;
+    }
     rm_assert(owner->kind == OWNER_OFFLOAD);
     wait_job_finished((struct offload *)(void *)owner);
 }
@@ -277,21 +300,45 @@ static void take_closed(const struct ring_event *event) {
         break;
     case OWNER_CONN: conn_closed((struct conn_state *)(void *)owner); break;
     case OWNER_WATCH: watch_closed((struct rm_watch *)(void *)owner); break;
+    case OWNER_DB: db_conn_event((struct db_conn *)(void *)owner, event); break;
+    case OWNER_DB_CANCEL: db_cancel_event((struct db_cancel *)(void *)owner, event); break;
     case OWNER_OFFLOAD: rm_assert(owner->kind != OWNER_OFFLOAD); break; /* no socket, nothing to close */
+    }
+}
+
+/* Of a socket that this end has opened: to the database. */
+[[gnu::noinline]] static void take_db_event(struct owner *owner, const struct ring_event *event) {
+    rm_assert(owner->kind == OWNER_DB || owner->kind == OWNER_DB_CANCEL);
+    if (owner->kind == OWNER_DB) {
+        db_conn_event((struct db_conn *)(void *)owner, event);
+    } else {
+        db_cancel_event((struct db_cancel *)(void *)owner, event);
     }
 }
 
 static void take_event(struct worker *worker, const struct ring_event *event) {
     switch (event->type) {
-    case RING_RECEIVED: conn_received(conn_of(event), event); break;
-    case RING_SENT: conn_sent(conn_of(event), event->result); break;
+    case RING_RECEIVED:
+        if (of_client(event)) {
+            conn_received(conn_of(event), event);
+        } else {
+            take_db_event(event->user, event);
+        }
+        break;
+    case RING_SENT:
+        if (of_client(event)) {
+            conn_sent(conn_of(event), event->result);
+        } else {
+            take_db_event(event->user, event);
+        }
+        break;
     case RING_ACCEPTED: conn_accepted(worker, event); break;
     case RING_CLOSED: take_closed(event); break;
     case RING_WOKEN: start_drain(worker); break;
     case RING_TICK: break; /* run_timers looks at the clock */
     case RING_READY: watch_ready(watch_of(event), (uint32_t)event->result); break;
     case RING_FINISHED: take_finished(event); break;
-    case RING_CONNECTED: rm_assert(event->type != RING_CONNECTED); break; /* nobody asks for this yet */
+    case RING_CONNECTED: take_db_event(event->user, event); break;
     }
 }
 
@@ -302,6 +349,7 @@ static void run_timers(struct worker *worker) {
         case TIMER_WAIT: wait_timer_due(LIST_OWNER(timer, struct wait, timer)); break;
         case TIMER_EVERY: watch_tick(LIST_OWNER(timer, struct rm_timer, timer)); break;
         case TIMER_DRAIN: worker->drain_over = true; break;
+        case TIMER_DB: break; /* it has woken the worker: db_turn looks at the clock */
         }
     }
 }
@@ -314,7 +362,7 @@ static void run_again(struct link *left) {
 }
 
 int32_t worker_turn(struct worker *worker) {
-    bool more = !list_empty(&worker->again) || !list_empty(&worker->due);
+    bool more = !list_empty(&worker->again) || !list_empty(&worker->due) || (worker->db != NULL && worker->db->more);
     int32_t result = ring_wait(worker->ring, more ? IN_THE_PAST_NS : timers_next(&worker->timers));
     if (result < 0) {
         return result;
@@ -325,6 +373,9 @@ int32_t worker_turn(struct worker *worker) {
     worker->now_ns = ring_now(worker->ring);
     worker->http.now_ns = worker->now_ns;
     keep_date(worker);
+    if (worker->db != NULL) {
+        db_turn(worker->db);
+    }
     for (struct ring_event event; ring_next(worker->ring, &event);) {
         take_event(worker, &event);
     }
@@ -332,6 +383,9 @@ int32_t worker_turn(struct worker *worker) {
     run_timers(worker);
     if (!list_empty(&worker->due)) {
         exchanges_run_due(worker);
+    }
+    if (worker->db != NULL) {
+        db_flush(worker->db);
     }
     if (worker->life == WORKER_DRAINING) {
         end_drain(worker);

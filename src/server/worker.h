@@ -21,6 +21,8 @@
 
 enum { WORKER_ALIGN = 128 }; /* two cache lines: processors fetch neighbours in pairs */
 
+struct db;
+
 struct listener {
     struct owner owner; /* first */
     struct ring_id id;
@@ -80,6 +82,7 @@ struct worker {
     int64_t date_seconds; /* of http.date */
     bool accepting;       /* false: ring_accept(off) until slots return */
     uint8_t life;         /* enum worker_life */
+    struct db *db;        /* NULL: there is none */
     uint64_t timers_late_ns; /* how late a connection's timer may be: TIMERS_GRID_NS, 0 while draining */
     struct worker_figures figures;
 
@@ -96,6 +99,7 @@ struct worker {
     bool started;        /* the application's worker_start was called and is fine, or there is none */
     uint64_t mistake_ns; /* when a mistake of the application was logged last */
     struct slab slab;
+    void *db_memory[3]; /* of the plan: PLAN_DB and behind it */
     struct ring_report report;
 } __attribute__((aligned(WORKER_ALIGN)));
 
