@@ -190,8 +190,7 @@ static void log_event(struct fake_run *run, struct pg_rig *rig, const struct pg_
     }
 }
 
-/* Everything that a connection may never be. */
-static void check_sane(const struct pg_rig *rig) {
+void pg_rig_check(const struct pg_rig *rig) {
     const struct pg_conn *conn = &rig->conn;
     uint32_t used = conn->tail - conn->head;
     rm_assert(used <= conn->slot_mask + 1);
@@ -213,7 +212,7 @@ static void read_input(struct fake_run *run, struct pg_rig *rig, struct span inp
             log_event(run, rig, &event);
         }
         rig->down |= event.type == PG_CONN_DOWNED;
-        check_sane(rig);
+        pg_rig_check(rig);
     } while (event.type != PG_CONN_MORE && event.type != PG_CONN_JOB && event.type != PG_CONN_DOWNED);
     rm_assert(input.len == 0);
 }
@@ -419,7 +418,7 @@ static bool on_act(struct fake_run *run, void *arg, char **words, uint32_t count
     } else {
         known = act_life(run, rig, words, count) || act_on_conn(run, rig, words[0], count > 1 ? words[1] : "");
     }
-    check_sane(rig);
+    pg_rig_check(rig);
     fake_output(run, &rig->out);
     return known;
 }

@@ -56,6 +56,9 @@ void pg_rig_know(struct pg_rig *rig, uint32_t statement);
 /* Its index; RIG_STATEMENTS: there is none. */
 uint32_t pg_rig_find(const struct pg_rig *rig, const char *label);
 
+/* Aborts when the connection is what it may never be. */
+void pg_rig_check(const struct pg_rig *rig);
+
 struct fake_client pg_rig_client(struct pg_rig *rig);
 
 #endif

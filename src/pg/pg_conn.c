@@ -473,6 +473,23 @@ static void keep_for_job(struct pg_conn *conn, struct span *input) {
     carry_fill(conn, input, input->len);
 }
 
+/* The usual way: whole messages, in place. True: event is set; else there is another way to be gone. */
+static bool take_whole(struct pg_conn *conn, struct span *input, struct pg_conn_event *event) {
+    struct pg_frame frame;
+    while (conn->state == PG_CONN_READY && conn->head == conn->ending && pg_frame_read(*input, &frame) == PG_FRAME_OK) {
+        if (frame.bytes > input->len || frame.bytes > conn->shared->message_bytes) {
+            return false;
+        }
+        const char *body = input->data + PG_HEADER_BYTES;
+        input->data += frame.bytes;
+        input->len -= frame.bytes;
+        if (conn_take(conn, frame.type, span_of(body, frame.bytes - PG_HEADER_BYTES), event)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void pg_conn_next(struct pg_conn *conn, struct span *input, struct pg_conn_event *event) {
     rm_assert(conn->state != PG_CONN_DOWN);
     char type;
@@ -482,6 +499,12 @@ void pg_conn_next(struct pg_conn *conn, struct span *input, struct pg_conn_event
             if (conn_deliver(conn, event)) {
                 return;
             }
+            continue;
+        }
+        if (conn->carry_len == 0 && conn->drain_left == 0 && take_whole(conn, input, event)) {
+            return;
+        }
+        if (conn->head != conn->ending) {
             continue;
         }
         if (conn->job && conn->state == PG_CONN_STARTING) {

@@ -2,7 +2,7 @@
 #include "pg/pg_conn_priv.h"
 
 /* The statement's name behind what is out of order. */
-static void break_in(struct pg_conn *conn, const struct pg_slot *slot, char type, const char *why) {
+[[gnu::cold]] static void break_in(struct pg_conn *conn, const struct pg_slot *slot, char type, const char *why) {
     conn_break_at(conn, type, why);
     if (slot != NULL && (slot->flags & SLOT_PING) == 0) {
         struct words words = { conn->why, sizeof conn->why, (uint32_t)strlen(conn->why) };
@@ -11,7 +11,7 @@ static void break_in(struct pg_conn *conn, const struct pg_slot *slot, char type
     }
 }
 
-static void out_of_order(struct pg_conn *conn, const struct pg_slot *slot, char type) {
+[[gnu::cold]] static void out_of_order(struct pg_conn *conn, const struct pg_slot *slot, char type) {
     static const char *const awaited[] = {
         [AWAIT_CLOSE] = "came where CloseComplete was due",
         [AWAIT_PARSE] = "came where ParseComplete was due",
@@ -34,7 +34,7 @@ static void out_of_order(struct pg_conn *conn, const struct pg_slot *slot, char 
 }
 
 /* The slot that is answered, when it awaits `state`; else NULL, and the connection is BROKEN. */
-static struct pg_slot *expect(struct pg_conn *conn, char type, enum slot_state state) {
+static inline struct pg_slot *expect(struct pg_conn *conn, char type, enum slot_state state) {
     struct pg_slot *slot = conn_current(conn);
     if (slot == NULL || slot->state != state || conn->skipping) {
         out_of_order(conn, slot, type);
@@ -45,14 +45,14 @@ static struct pg_slot *expect(struct pg_conn *conn, char type, enum slot_state s
 
 /* -------------------------------------------------------------------------------------------- Close, Parse, Describe ---- */
 
-static void take_parsed(struct pg_conn *conn) {
+[[gnu::noinline]] static void take_parsed(struct pg_conn *conn) {
     struct pg_slot *slot = expect(conn, '1', AWAIT_PARSE);
     if (slot != NULL) {
         slot->state = (slot->flags & (SLOT_DESCRIBE | SLOT_CHECK)) != 0 ? AWAIT_PARAMETERS : AWAIT_BIND;
     }
 }
 
-static void take_parameters(struct pg_conn *conn, struct span body) {
+[[gnu::noinline]] static void take_parameters(struct pg_conn *conn, struct span body) {
     uint32_t count;
     struct pg_slot *slot = expect(conn, 't', AWAIT_PARAMETERS);
     if (slot == NULL) {
@@ -100,7 +100,7 @@ static void check_plan(struct pg_conn *conn, struct pg_slot *slot, char type, st
 }
 
 /* RowDescription, or with an empty body NoData. */
-static void take_description(struct pg_conn *conn, char type, struct span body) {
+[[gnu::noinline]] static void take_description(struct pg_conn *conn, char type, struct span body) {
     struct pg_slot *slot = expect(conn, type, AWAIT_DESCRIPTION);
     bool malformed = false;
     if (slot == NULL) {
@@ -185,7 +185,7 @@ static void forget_prepared(struct pg_conn *conn) {
 }
 
 /* A command that has counted no rows: it may have changed the session for all that come behind it. */
-static void take_tag(struct pg_conn *conn, struct pg_slot *slot, struct span tag) {
+[[gnu::noinline]] static void take_tag(struct pg_conn *conn, struct pg_slot *slot, struct span tag) {
     static const struct span words[] = { SPAN("SET"),     SPAN("RESET"),      SPAN("LISTEN"),  SPAN("UNLISTEN"),
                                          SPAN("PREPARE"), SPAN("DEALLOCATE"), SPAN("DISCARD"), SPAN("LOAD") };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
@@ -227,7 +227,7 @@ static void take_complete(struct pg_conn *conn, struct span body) {
     }
 }
 
-static void take_empty(struct pg_conn *conn) {
+[[gnu::noinline]] static void take_empty(struct pg_conn *conn) {
     struct pg_slot *slot = expect(conn, 'I', AWAIT_ROWS);
     if (slot != NULL) {
         conn_fail(conn, slot, "42601", "the statement is empty");
@@ -237,7 +237,7 @@ static void take_empty(struct pg_conn *conn) {
 
 /* ----------------------------------------------------------------------------------------------------------- COPY ---- */
 
-static void take_copy(struct pg_conn *conn, char type, struct span body) {
+[[gnu::noinline]] static void take_copy(struct pg_conn *conn, char type, struct span body) {
     struct pg_slot *slot = expect(conn, type, AWAIT_ROWS);
     if (slot == NULL) {
         return;

@@ -4,12 +4,7 @@
 
 enum { LONG_BYTES_MAX = 1 << 30 };
 
-/* What the length field of each type may say; least == 0: no such type. */
-struct frame_rule {
-    uint32_t least, most;
-};
-
-static const struct frame_rule frame_rules[128] = {
+const struct pg_frame_rule pg_frame_rules[256] = {
     ['1'] = { 4, 4 },                    /* ParseComplete */
     ['2'] = { 4, 4 },                    /* BindComplete */
     ['3'] = { 4, 4 },                    /* CloseComplete */
@@ -35,25 +30,6 @@ static const struct frame_rule frame_rules[128] = {
     ['t'] = { 6, LONG_BYTES_MAX },       /* ParameterDescription */
     ['v'] = { 12, PG_CONTROL_BYTES_MAX }, /* NegotiateProtocolVersion */
 };
-
-enum pg_framing pg_frame_read(struct span input, struct pg_frame *out) {
-    if (input.len == 0) {
-        return PG_FRAME_MORE;
-    }
-    unsigned char type = (unsigned char)input.data[0];
-    if (type >= 128 || frame_rules[type].least == 0) {
-        return PG_FRAME_BAD;
-    }
-    if (input.len < PG_HEADER_BYTES) {
-        return PG_FRAME_MORE;
-    }
-    uint32_t length = pg_get_u32(input.data + 1);
-    if (length < frame_rules[type].least || length > frame_rules[type].most) {
-        return PG_FRAME_BAD;
-    }
-    *out = (struct pg_frame){ (char)type, 1 + length };
-    return PG_FRAME_OK;
-}
 
 /* ------------------------------------------------------------------------------------------------------- readers ---- */
 

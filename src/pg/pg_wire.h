@@ -31,7 +31,7 @@ struct pg_frame {
  * yet. MORE: the header is. BAD: an unknown type, or a length that no message of the type can have: less than its fixed
  * fields need; other than exactly that for '1', '2', '3', 'n', 'I', 's', 'c' and 'Z'; more than 1 GiB for T, t, D, d, V, E,
  * N and A, than a key of PG_KEY_BYTES_MAX for K, than PG_CONTROL_BYTES_MAX for all others. */
-[[gnu::warn_unused_result]] enum pg_framing pg_frame_read(struct span input, struct pg_frame *out);
+[[gnu::warn_unused_result]] static inline enum pg_framing pg_frame_read(struct span input, struct pg_frame *out);
 
 /* ------------------------------------------------------------------------------------------------------- readers ---- */
 
@@ -126,6 +126,31 @@ static inline char *pg_put_u16(char *p, uint16_t v) {
 }
 static inline char *pg_put_u64(char *p, uint64_t v) {
     return pg_put_u32(pg_put_u32(p, (uint32_t)(v >> 32)), (uint32_t)v);
+}
+
+/* What the length field of each type may say; least == 0: there is no such type. */
+struct pg_frame_rule {
+    uint32_t least, most;
+};
+extern const struct pg_frame_rule pg_frame_rules[256];
+
+static inline enum pg_framing pg_frame_read(struct span input, struct pg_frame *out) {
+    if (input.len == 0) {
+        return PG_FRAME_MORE;
+    }
+    struct pg_frame_rule rule = pg_frame_rules[(unsigned char)input.data[0]];
+    if (rule.least == 0) {
+        return PG_FRAME_BAD;
+    }
+    if (input.len < PG_HEADER_BYTES) {
+        return PG_FRAME_MORE;
+    }
+    uint32_t length = pg_get_u32(input.data + 1);
+    if (length < rule.least || length > rule.most) {
+        return PG_FRAME_BAD;
+    }
+    *out = (struct pg_frame){ input.data[0], 1 + length };
+    return PG_FRAME_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------------- writers ---- */
