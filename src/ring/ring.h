@@ -244,7 +244,7 @@ void ring_receive_more(struct ring *ring, struct ring_id id);
 
 /* How a send is meant. QUIET: small, and nothing waits for its SENT: the ring may deliver it together with the next other
  * event instead of waking the worker for it, which is what lets one system call submit a batch and wait for the next. A
- * quiet SENT is late by at most 1 ms. */
+ * quiet SENT is late by at most 12 ms. */
 enum ring_send { RING_SEND_LOUD, RING_SEND_QUIET };
 
 /* Sends all bytes of `n` segments (1 <= n <= RING_SEGMENTS_MAX, no empty one). One send may be in flight per socket

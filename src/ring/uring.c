@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 
-enum { TURN_EVENTS_MAX = 1024, QUIET_GUARD_NS = 1000000, SUBMIT_TRIES = 1000 };
+enum { TURN_EVENTS_MAX = 1024, QUIET_LATE_NS = 12000000, SUBMIT_TRIES = 1000 };
 
 const struct ring_backend ring_uring_backend = {
     .name = "uring",
@@ -167,12 +167,14 @@ static bool anything_pending(const struct uring *uring) {
     return uring_accept_pending(uring);
 }
 
-/* Quiet sends complete inside the enter that submits them, and nobody waits for that: they are not what ends the sleep. One
- * that does not complete at once makes us wait for an event too many, so such a sleep is short. */
+/* Quiet sends complete inside the enter that submits them, whatever the socket takes of them (uring_socket.c), and nobody waits
+ * for that: they are not what ends the sleep. It ends after a while all the same, so that what they hold is given back. Not
+ * sooner than any kernel's next tick: a timer that is the first one of its CPU has to be set in hardware, twice for each
+ * sleep, and on a virtual machine that costs more than the rest of the turn. */
 static int32_t sleep_for_events(struct uring *uring, uint64_t deadline_ns, uint32_t lag) {
     uint32_t quiet = uring->quiet;
     if (quiet > uring->ring.cq.ring_entries / 2) quiet = 0;
-    if (quiet > 0) deadline_ns = earlier(deadline_ns, uring->base.now_ns + QUIET_GUARD_NS);
+    if (quiet > 0) deadline_ns = earlier(deadline_ns, uring->base.now_ns + QUIET_LATE_NS);
     return uring_enter(uring, lag + quiet + 1, deadline_ns);
 }
 

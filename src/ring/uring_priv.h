@@ -79,7 +79,7 @@ struct uring_slot {
     bool connecting : 1;
     bool sending : 1;       /* a send is in flight */
     bool quiet : 1;         /* and it is a quiet one */
-    bool slow : 1;          /* a quiet send of this socket once did not finish at once: its sends are loud from then on */
+    bool slow : 1;          /* its last send did not finish at once: the next one is loud */
     bool more_queued : 1;   /* the last receive left bytes in the socket (IORING_CQE_F_SOCK_NONEMPTY) */
     bool accepting : 1;     /* listener: an accept is armed */
     bool accept_off : 1;    /* listener: the owner stopped it */

@@ -57,13 +57,19 @@ bool uring_connected(struct uring *uring, struct uring_slot *slot, const struct 
 
 /* -------------------------------------------------------------------------------------------------------- send ---- */
 
+/* A quiet send completes inside of the enter that submits it, with what the socket takes at once: uring_wait counts on it.
+ * io_uring_prep_send(3): MSG_DONTWAIT ends a request where it would have to wait. */
+static int send_flags(const struct uring_slot *slot) {
+    return MSG_NOSIGNAL | (slot->quiet ? MSG_DONTWAIT : MSG_WAITALL);
+}
+
 static void prepare_message(struct uring *uring, struct io_uring_sqe *sqe, const struct uring_slot *slot, uint32_t first) {
     struct msghdr *message = &uring_stable(uring, sqe)->message;
     *message = (struct msghdr){
         .msg_iov = (struct iovec *)(uintptr_t)(slot->segments + first), /* the kernel does not write through it */
         .msg_iovlen = slot->send_count - first,
     };
-    io_uring_prep_sendmsg(sqe, slot->file, message, MSG_WAITALL | MSG_NOSIGNAL);
+    io_uring_prep_sendmsg(sqe, slot->file, message, (unsigned)send_flags(slot));
 }
 
 /* Queues what is left of the send. A segment that was sent in part goes alone. */
@@ -75,8 +81,7 @@ static void queue_send(struct uring *uring, struct uring_slot *slot) {
     struct io_uring_sqe *sqe = uring_submission(uring);
     const struct iovec *segment = &slot->segments[first];
     if (skip > 0 || first + 1 == slot->send_count)
-        io_uring_prep_send(sqe, slot->file, (char *)segment->iov_base + skip, segment->iov_len - skip,
-                           MSG_WAITALL | MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, slot->file, (char *)segment->iov_base + skip, segment->iov_len - skip, send_flags(slot));
     else
         prepare_message(uring, sqe, slot, first);
     if (slot->fixed) sqe->flags |= IOSQE_FIXED_FILE;
@@ -107,17 +112,18 @@ bool uring_sent(struct uring *uring, struct uring_slot *slot, const struct io_ur
     slot->sending = false;
     if (cqe->res > 0) ring_count(&uring->base.counters.sent_bytes, (uint64_t)cqe->res);
     if (slot->base.closing) return false;
-    if (slot->quiet && uring->turn - slot->send_turn > 1) slot->slow = true;
     if (cqe->res > 0) slot->sent += (uint32_t)cqe->res;
     rm_assert(slot->sent <= slot->send_bytes);
     int32_t result = cqe->res < 0 ? cqe->res : (int32_t)slot->sent;
     if (result == -EAGAIN || result == -EINTR || (cqe->res > 0 && slot->sent < slot->send_bytes)) {
         ring_count(&uring->base.counters.short_sends, 1);
         slot->sending = true;
+        slot->slow = true;
         slot->quiet = false;
         queue_send(uring, slot);
         return false;
     }
+    slot->slow = slot->slow && uring->turn - slot->send_turn > 1;
     ring_event_set(out, RING_SENT, id_of(uring, slot), slot->base.user, result);
     return true;
 }
