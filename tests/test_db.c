@@ -182,6 +182,21 @@ static void a_drain_ends_what_is_in_flight(void **state) {
     db_rig_close(&db);
 }
 
+static void a_drain_of_idle_connections_is_quick(void **state) {
+    (void)state;
+    open_with("", true);
+    server_drain(&db.rig.server, 1);
+    for (int i = 0; db.rig.worker->life != WORKER_LEAVING; i++) {
+        assert_true(i < 100);
+        assert_int_equal(worker_turn(db.rig.worker), 0);
+    }
+    assert_true(db.rig.worker->db->more); /* it does not sleep on what it has to say */
+    rig_run(&db.rig, 20);
+    assert_true(db.rig.worker_gone);
+    assert_int_equal(db.server.terminated, 2);
+    db_rig_close(&db);
+}
+
 static void a_drain_without_a_database(void **state) {
     (void)state;
     open_with("", false);
@@ -275,6 +290,7 @@ int main(void) {
         cmocka_unit_test(few_connect_at_a_time),
         cmocka_unit_test(a_refused_login_is_tried_again),
         cmocka_unit_test(a_drain_ends_what_is_in_flight),
+        cmocka_unit_test(a_drain_of_idle_connections_is_quick),
         cmocka_unit_test(a_drain_without_a_database),
         cmocka_unit_test(a_stuck_server_is_cancelled_and_left),
         cmocka_unit_test(figures_are_shown),

@@ -35,7 +35,7 @@ struct pg_shared {
     const char *application_name; /* when the settings have none */
     uint64_t now_ns;        /* kept current by the pool */
     /* counters, single writer */
-    uint64_t parses, describes, notices, notifications;
+    uint64_t parses, describes, notices, notifications, syncs; /* syncs: of queries */
 };
 
 enum pg_conn_state { PG_CONN_DOWN, PG_CONN_STARTING, PG_CONN_READY, PG_CONN_BROKEN };

@@ -26,6 +26,7 @@ static bool end_run(struct pg_conn *conn) {
     }
     conn->written += PG_HEADER_BYTES;
     conn_slot(conn, conn->tail - 1)->flags |= SLOT_SYNC;
+    conn->shared->syncs++;
     conn->open_run = false;
     return true;
 }
@@ -100,6 +101,7 @@ static bool append_query(struct pg_conn *conn, struct pg_query *query, unsigned 
     if (!pg_write_execute(conn->out, name, query->params, plan->formats, (flags & SLOT_SYNC) != 0)) {
         return false;
     }
+    conn->shared->syncs += (flags & SLOT_SYNC) != 0;
     push(conn, (struct pg_slot){ .query = query,
                                  .start = conn->written,
                                  .generation = query->generation,

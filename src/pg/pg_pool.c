@@ -360,6 +360,7 @@ static void count(struct pg_pool *pool) {
     struct pg_figures *figures = &pool->figures;
     figures->parses = shared->parses;
     figures->describes = shared->describes;
+    figures->syncs = shared->syncs;
     figures->notices = shared->notices;
     figures->notifications = shared->notifications;
 }

@@ -177,6 +177,7 @@ void db_leave(struct db *db) {
     if (db->left_by_ns == 0) {
         db->left_by_ns = db->worker->now_ns + DB_LEAVING_MS * NS_PER_MS;
         pg_pool_drain(&db->pool);
+        db->more = true; /* it has something to say */
     }
 }
 
