@@ -160,7 +160,7 @@ static void log_query(struct fake_run *run, const struct pg_rig *rig, const stru
         fake_event(run, "ok %d rows %d affected %d%s", number, (int)query->rows, (int)query->affected, heal);
     } else {
         fake_event(run, "%s %d%s%s", pg_status_name((enum pg_status)query->status), number,
-                   query->sqlstate[0] != '\0' || query->message[0] != '\0' ? " with an error" : "", heal);
+                   query->sqlstate[0] != '\0' || query->message[0] != '\0' || query->constraint[0] != '\0' ? " with an error" : "", heal);
     }
 }
 
@@ -296,9 +296,11 @@ static bool act_query(struct fake_run *run, struct pg_rig *rig, char **words, ui
 
 static bool act_group(struct fake_run *run, struct pg_rig *rig, char **words, uint32_t count) {
     struct pg_query *first = NULL, **next = &first;
-    for (uint32_t i = 1; i + 1 < count; i += 2) {
+    bool session = is(words[1], "session");
+    for (uint32_t i = session ? 2 : 1; i + 1 < count; i += 2) {
         words[i + 1][strcspn(words[i + 1], ",")] = '\0';
         *next = make_query(rig, words[i], words[i + 1]);
+        (*next)->session = session ? rig->session : NULL;
         next = &(*next)->group_next;
     }
     if (!pg_conn_query(&rig->conn, first)) {

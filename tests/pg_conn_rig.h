@@ -5,7 +5,7 @@
  *     up [STATEMENT...]                a startup that nobody looks at; these statements are prepared. Of all but "new" the
  *                                      columns are known
  *     query N STATEMENT [session] [skipped] [bytes:COUNT]
- *     group N STATEMENT, N STATEMENT...
+ *     group [session] N STATEMENT, N STATEMENT...
  *     describe STATEMENT | ping | flush | leave N | discard N | job | lost TEXT | terminate | drop UNSENT | reset
  *     forget STATEMENT | known STATEMENT    its plan
  *     show tainted | prepared STATEMENT | version | why | idle | key | head | room N | status | counts
