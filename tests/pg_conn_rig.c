@@ -267,12 +267,17 @@ static struct span params_of(size_t bytes) {
     return span_of(memory, 8 + bytes);
 }
 
-static struct pg_query *make_query(struct pg_rig *rig, const char *number, const char *label) {
+static struct pg_query *make_query(struct pg_rig *rig, const char *number, char *label) {
+    char *colon = strchr(label, ':');
+    size_t bytes = colon != NULL ? strtoul(colon + 1, NULL, 10) : 0;
+    if (colon != NULL) {
+        *colon = '\0';
+    }
     uint32_t statement = pg_rig_find(rig, label);
     struct pg_query *query = &rig->queries[strtoul(number, NULL, 10) % RIG_QUERIES];
     rm_assert(statement < RIG_STATEMENTS);
     query->statement = (uint16_t)statement;
-    query->params = params_of(0);
+    query->params = params_of(bytes);
     query->generation++;
     query->session = NULL;
     query->group_next = NULL;
@@ -284,9 +289,6 @@ static bool act_query(struct fake_run *run, struct pg_rig *rig, char **words, ui
     for (uint32_t i = 3; i < count; i++) {
         query->session = is(words[i], "session") ? rig->session : query->session;
         query->skipped = is(words[i], "skipped") || query->skipped;
-        if (strncmp(words[i], "bytes:", 6) == 0) {
-            query->params = params_of(strtoul(words[i] + 6, NULL, 10));
-        }
     }
     if (!pg_conn_query(&rig->conn, query)) {
         fake_event(run, "full %d", number_of(rig, query));

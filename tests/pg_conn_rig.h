@@ -4,8 +4,8 @@
  *     start                            the startup packet
  *     up [STATEMENT...]                a startup that nobody looks at; these statements are prepared. Of all but "new" the
  *                                      columns are known
- *     query N STATEMENT [session] [skipped] [bytes:COUNT]
- *     group [session] N STATEMENT, N STATEMENT...
+ *     query N STATEMENT[:BYTES] [session] [skipped]      BYTES: of parameters
+ *     group [session] N STATEMENT[:BYTES], N STATEMENT[:BYTES]...
  *     describe STATEMENT | ping | flush | leave N | discard N | job | lost TEXT | terminate | drop UNSENT | reset
  *     forget STATEMENT | known STATEMENT    its plan
  *     show tainted | prepared STATEMENT | version | why | idle | key | head | room N | status | counts
