@@ -15,8 +15,8 @@ enum { EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_UNAVAILABLE = 69 };
 static const char help[] =
     "usage: pg_client --url URL --arm ARM [options]\n"
     "\n"
-    "Looks up rows of the table items by their primary key, nine columns each, from one thread, and prints as JSON what a query\n"
-    "costs: CPU of the client and of the backends, system calls of the client. Every answer is checked for its id.\n"
+    "Looks up rows of the table items by their primary key, nine columns each, from one thread, and prints as JSON what\n"
+    "a query costs: CPU of the client and of the backends, system calls of the client. Every answer's id is checked.\n"
     "\n"
     "  --arm ARM         ours, ours-shared: our client, a Sync for each query, or one for the queries of a turn\n"
     "                    libpq: one query at a time; libpq-each, libpq-batch: its pipeline mode, a Sync for each query, or\n"

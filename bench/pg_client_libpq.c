@@ -97,8 +97,8 @@ static void look_at(struct pg_client_run *run, const struct ask *ask, const PGre
         return;
     }
     uint32_t id = 0;
-    bool right = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 && PQnfields(result) == PG_CLIENT_COLUMNS &&
-                 PQgetlength(result, 0, 0) == 4;
+    bool right = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 &&
+                 PQnfields(result) == PG_CLIENT_COLUMNS && PQgetlength(result, 0, 0) == 4;
     if (right) {
         memcpy(&id, PQgetvalue(result, 0, 0), 4);
         for (int i = 0; i < PG_CLIENT_COLUMNS; i++) {
