@@ -30,6 +30,7 @@ PASSWORDS = {
 HBA = {"trusted": "trust", "hashed": "md5", "either": "md5", "cleared": "password", "nowhere": None}  # others: scram-sha-256
 METHODS = {"trusted": "none", "hashed": "md5", "cleared": "password"}  # that the server asks for; others: scram-sha-256
 READY_SECONDS = 10  # when the server has refused us, it is asked again every five seconds
+LEAVE_SECONDS = 5  # half of what a drain may take: nothing is in flight
 DB = None
 
 
@@ -236,8 +237,11 @@ class Watched(arena.Arena):
         return "".join(self.lines)
 
     def __exit__(self, kind, value, trace):
+        started = time.monotonic()
         super().__exit__(kind, value, trace)
+        took = time.monotonic() - started
         silent(self.said(), "the log")
+        expect(took < LEAVE_SECONDS, f"{took:.1f} s to leave:\n{self.said()}")
 
     def item(self):
         with Http(self.port) as http:
@@ -339,6 +343,13 @@ def case_arena_statement_timeout(_program, program, flags):
         locker.do("ROLLBACK")
         expect(status in (500, 503, 504) and 0.25 < took < 3, (status, took, body))
         server.is_served()
+
+
+def case_arena_leaves(_program, program, flags):
+    """A TERM at any moment of the way in does not wait for it."""
+    for i in range(12):
+        with Watched(program, flags, url("few")):
+            time.sleep(i * 0.002)
 
 
 def case_arena_exits(_program, program, flags):
