@@ -345,6 +345,8 @@ static bool act_show(struct fake_run *run, struct pg_rig *rig, const char *what,
         fake_event(run, "head %d", head != NULL ? number_of(rig, head) : -1);
     } else if (is(what, "room") && which != NULL) {
         fake_event(run, "room %s", pg_conn_room(conn, (uint32_t)strtoul(which, NULL, 10)) ? "yes" : "no");
+    } else if (is(what, "since")) {
+        fake_event(run, "since %d", (int)conn->head_since_ns);
     } else if (is(what, "status")) {
         fake_event(run, "status %c", conn->status);
     } else if (is(what, "counts")) {
@@ -402,6 +404,8 @@ static bool act_life(struct fake_run *run, struct pg_rig *rig, char **words, uin
     } else if (is(words[0], "reset")) {
         pg_conn_reset(&rig->conn);
         rig->down = false;
+    } else if (is(words[0], "time") && count > 1) {
+        rig->shared.now_ns = strtoull(words[1], NULL, 10);
     } else if (is(words[0], "set") && count > 2) {
         act_set(rig, words[1], words[2]);
     } else {

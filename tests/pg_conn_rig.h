@@ -6,9 +6,10 @@
  *                                      columns are known
  *     query N STATEMENT[:BYTES] [session] [skipped]      BYTES: of parameters
  *     group [session] N STATEMENT[:BYTES], N STATEMENT[:BYTES]...
- *     describe STATEMENT | ping | flush | leave N | discard N | job | lost TEXT | terminate | drop UNSENT | reset
+ *     describe STATEMENT | ping | flush | leave N | discard N | job | lost TEXT | terminate | drop UNSENT | reset |
+ *     time NS
  *     forget STATEMENT | known STATEMENT    its plan
- *     show tainted | prepared STATEMENT | version | why | idle | key | head | room N | status | counts
+ *     show tainted | prepared STATEMENT | version | why | idle | key | head | since | room N | status | counts
  *
  * Statements: items (id int4, name text; read-only), more (id; read-only), shared and twin (id; they share a Sync), update
  * (no columns), returning (id; not read-only), new (items, not known yet), and ours: begin, commit, rollback. */
