@@ -23,6 +23,7 @@ struct unit {
 static struct rig rig;
 static struct unit units[RIG_SESSIONS_MAX + 512];
 static uint32_t session_count, unit_count;
+static bool acting; /* between two events, too */
 static struct { uint8_t statement; uint8_t status; bool single, in_session; uint64_t deadline_ns; } known[RIG_QUERIES_MAX];
 
 static uint32_t chance(uint32_t n) {
@@ -193,7 +194,7 @@ static void on_row(struct rig *r, struct rig_query *query) {
 static void on_done(struct rig *r, struct rig_query *query) {
     (void)r;
     known[query->key].status = query->q.status;
-    if (chance(10) == 0) {
+    if (acting && chance(10) == 0) {
         act(UINT32_MAX);
     }
 }
@@ -361,6 +362,38 @@ static void configure(uint64_t seed) {
     rig.on_done = on_done;
 }
 
+/* Without harm, what is asked for is done, and soon. */
+static void ask_all(void) {
+    static const enum rig_statement asked[] = { RIG_READ, RIG_WRITE, RIG_SHARED, RIG_MANY };
+    struct rig_query *queries[8];
+    struct pg_session *session = &rig.sessions[0];
+    memset(session, 0, sizeof *session);
+    pg_pool_open(&rig.pool, session, PG_BEGIN, rig.now_ns + 900 * RIG_MS);
+    for (uint32_t i = 0; i < 8; i++) {
+        queries[i] = rig_query(&rig, asked[i % 4], 900 * RIG_MS);
+        queries[i]->q.session = i < 4 ? NULL : session;
+        known[queries[i]->key].in_session = i >= 4;
+        known[queries[i]->key].statement = (uint8_t)asked[i % 4];
+        known[queries[i]->key].deadline_ns = queries[i]->q.deadline_ns;
+        rig_send(&rig, queries[i]);
+    }
+    for (uint32_t i = 0; i < 600 && rig_pending(&rig) > 0; i++, rig.now_ns += RIG_MS) {
+        rig_turn(&rig);
+        bool busy = queries[4]->pending || queries[5]->pending || queries[6]->pending || queries[7]->pending;
+        if (session != NULL && !busy) {
+            pg_pool_close(&rig.pool, session);
+            session = NULL;
+        }
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        uint8_t status = known[queries[i]->key].status;
+        bool fine = status == PG_OK || (i >= 4 && (status == PG_ERROR || status == PG_ROLLED_BACK));
+        if (queries[i]->pending || (!fine && rig.config.queue >= 8)) {
+            rig_fault(&rig, "without harm, query %u ended with %s, pending %u", i, pg_status_name(status), queries[i]->pending);
+        }
+    }
+}
+
 /* No harm any more: everything comes to its end, and all connections come up. */
 static void settle(void) {
     rig.server.chances = (struct pg_server_chances){ 0 };
@@ -369,6 +402,9 @@ static void settle(void) {
     rig.on_row = NULL;
     for (uint32_t i = 0; i < rig.config.connections; i++) {
         rig.conns[i].rude = false;
+        if (rig_backend(&rig, i) != NULL) {
+            pg_backend_terminate(rig_backend(&rig, i), "57P01"); /* those that come now have no end in them */
+        }
     }
     for (uint32_t i = 0; i < SETTLE_MS / 4; i++, rig.now_ns += 4 * RIG_MS) {
         rig_turn(&rig);
@@ -377,6 +413,8 @@ static void settle(void) {
     for (uint32_t i = 0; i < session_count; i++) {
         do_close(i);
     }
+    rig_run(&rig, 300 * RIG_MS);
+    ask_all();
     rig_run(&rig, 300 * RIG_MS);
     if (rig.pool.figures.up != rig.config.connections || rig.pool.figures.in_flight != 0) {
         rig_fault(&rig, "%d of %u connections are up, %d in flight", (int)rig.pool.figures.up, rig.config.connections,
@@ -399,6 +437,7 @@ static bool run(uint64_t seed) {
     configure(seed);
     uint32_t harm = 1 + chance(8);
     rig_start(&rig);
+    acting = true;
     for (uint32_t step = 0; step < STEPS && rig.fault[0] == '\0'; step++) {
         for (uint32_t n = chance(6); n > 0; n--) {
             act(harm);
@@ -407,7 +446,7 @@ static bool run(uint64_t seed) {
         check_now();
         rig.now_ns += chance(4) * RIG_MS;
     }
-    rig.on_done = on_done;
+    acting = false;
     settle();
     for (uint32_t i = 0; i < session_count; i++) {
         units[i].open = false;

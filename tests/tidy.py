@@ -47,8 +47,6 @@ TESTED_ELSEWHERE = {
     "src/pg/pg_json_value.c": "tests/test_pg_json.c",
     "src/pg/pg_pool_life.c": "tests/test_pg_pool.c",
     "src/pg/pg_pool_queue.c": "tests/test_pg_pool.c",
-    "src/pg/pg_pool_session.c": "tests/test_pg_pool.c",
-    "src/pg/pg_pool_time.c": "tests/test_pg_pool.c",
     "src/ring/common.c": CONTRACT,
     "src/ring/epoll.c": CONTRACT,
     "src/ring/epoll_socket.c": CONTRACT,

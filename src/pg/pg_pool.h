@@ -110,7 +110,7 @@ struct pg_member {
     uint8_t ask;     /* bits of what the owner is to be told */
     bool quiescing;  /* a cancel is under way: nothing new */
     bool cancelling; /* its connection has not ended yet */
-    bool retire;     /* to be closed when it is idle */
+    bool retire;     /* to be closed when it is idle and nothing waits */
     bool reserved;   /* a session waits for it to be idle: nothing new */
     bool failed;     /* its last attempt to connect was in vain */
     bool dropped;    /* its FIFO was emptied */

@@ -131,7 +131,7 @@ void pgp_wait(struct pg_pool *pool, struct pg_query *first, uint32_t n) {
 /* ------------------------------------------------------------------------------------------------------ the choice ---- */
 
 static bool is_open(const struct pg_member *m) {
-    return member_serves(m) && !member_exclusive(m) && !m->quiescing && !m->retire && !m->reserved &&
+    return member_serves(m) && !member_exclusive(m) && !m->quiescing && !m->reserved &&
            !m->pg.tainted;
 }
 
@@ -333,7 +333,17 @@ static bool is_healed_by_parse(const struct pg_error *error) {
            (span_equal(error->sqlstate, SPAN("0A000")) && span_equal(error->routine, SPAN("RevalidateCachedQuery")));
 }
 
+/* Sessions look again at what they wait with. */
+static void stir_sessions(struct pg_pool *pool) {
+    for (uint32_t i = 0; i < pool->config.connections; i++) {
+        if (pool->members[i].session != NULL) {
+            pool->dirty |= UINT64_C(1) << i;
+        }
+    }
+}
+
 void pgp_described(struct pg_pool *pool, struct pg_member *m, const struct pg_conn_event *event) {
+    stir_sessions(pool);
     uint8_t *state = &pool->describing[event->statement];
     bool again = (*state & DESCRIBE_AGAIN) != 0;
     *state = DESCRIBE_NO;

@@ -1,0 +1,337 @@
+/* The pool against a simulated server: deadlines, cancels, queries that were left, connections that are given up. Each
+ * scenario with the network's bytes whole, one by one, and in pieces of seven. */
+#include <stdio.h>
+
+#include "pg_pool_rig.h"
+#include "rows.h"
+
+static struct rig rig;
+
+static void start(void) {
+    rig_start(&rig);
+    rig_run(&rig, 2 * RIG_MS);
+    struct rig_query *read = rig_submit(&rig, RIG_READ, 5000 * RIG_MS), *slow = rig_submit(&rig, RIG_SLOW, 5000 * RIG_MS);
+    struct rig_query *write = rig_submit(&rig, RIG_WRITE, 5000 * RIG_MS), *more = rig_submit(&rig, RIG_SLOW_WRITE, 5000 * RIG_MS);
+    rig_run(&rig, 1000 * RIG_MS); /* they are known from here on */
+    assert_false(read->pending || slow->pending || write->pending || more->pending);
+}
+
+static void up(uint32_t connections, uint32_t inflight, size_t piece, uint64_t grace_ns) {
+    rig_init(&rig, connections, inflight, 1);
+    rig.piece = piece;
+    rig.config.grace_ns = grace_ns;
+    start();
+}
+
+static void end(void) {
+    rig_release(&rig);
+    assert_string_equal(rig.fault, "");
+}
+
+#define assert_status(query, expected) \
+    assert_string_equal((query)->pending ? "pending" : pg_status_name((query)->q.status), pg_status_name(expected))
+#define figure(name) ((int)rig.pool.figures.name)
+
+/* The fifth in the pipeline has no more time, the head is slow: an end for the fifth alone, its answer goes nowhere. */
+static void behind_a_slow_head(size_t piece) {
+    up(1, 8, piece, 1000 * RIG_MS);
+    struct rig_query *q[6];
+    for (int i = 0; i < 6; i++) {
+        q[i] = rig_submit(&rig, i == 0 ? RIG_SLOW : RIG_WRITE, (i == 4 ? 100 : 2000) * RIG_MS);
+    }
+    rig_run(&rig, 99 * RIG_MS);
+    assert_status(q[4], PG_PENDING);
+    rig_run(&rig, 2 * RIG_MS);
+    assert_status(q[4], PG_TIMEOUT);
+    rig_run(&rig, 400 * RIG_MS);
+    for (int i = 0; i < 6; i++) {
+        assert_status(q[i], i == 4 ? PG_TIMEOUT : PG_OK);
+    }
+    assert_int_equal(q[4]->committed, 1);
+    assert_int_equal(q[4]->told, 0);
+    assert_int_equal(figure(cancels), 0);
+    end();
+}
+
+/* Waits in the queue for longer than it may: never sent. */
+static void in_the_queue(size_t piece) {
+    up(1, 1, piece, 1000 * RIG_MS);
+    struct rig_query *slow = rig_submit(&rig, RIG_SLOW, 2000 * RIG_MS), *q = rig_submit(&rig, RIG_WRITE, 100 * RIG_MS);
+    rig_run(&rig, 110 * RIG_MS);
+    assert_status(q, PG_BUSY);
+    rig_run(&rig, 400 * RIG_MS);
+    assert_status(slow, PG_OK);
+    assert_int_equal(q->executed, 0);
+    end();
+}
+
+/* The head is past its deadline for the grace: cancelled. Nothing new is sent until the cancel is over. */
+static void cancelled(size_t piece) {
+    up(2, 8, piece, 100 * RIG_MS);
+    struct rig_query *q = rig_submit(&rig, RIG_SLOW_WRITE, 100 * RIG_MS);
+    uint16_t conn = q->q.conn;
+    rig_run(&rig, 110 * RIG_MS);
+    assert_status(q, PG_TIMEOUT);
+    rig_run(&rig, 80 * RIG_MS);
+    assert_int_equal(figure(cancels), 0);
+    rig.deaf_cancels = true;
+    rig_run(&rig, 20 * RIG_MS);
+    assert_int_equal(figure(cancels), 1);
+    assert_true(rig.pool.members[conn].quiescing);
+    for (int i = 0; i < 4; i++) {
+        assert_true(rig_submit(&rig, RIG_READ, 1000 * RIG_MS)->q.conn != conn);
+    }
+    rig.deaf_cancels = false;
+    rig_run(&rig, 5 * RIG_MS);
+    assert_false(rig.pool.members[conn].quiescing);
+    assert_int_equal(rig.server.cancelled, 1);
+    assert_int_equal(q->committed, 0);
+    assert_int_equal(figure(kills), 0);
+    assert_int_equal(figure(up), 2);
+    end();
+}
+
+/* The cancel comes when its query has just ended, and hits the next: that one is sent again when it only reads. */
+static void collateral(size_t piece) {
+    up(1, 8, piece, 300 * RIG_MS);
+    rig.deaf_cancels = true;
+    rig_submit(&rig, RIG_SLOW, 50 * RIG_MS);
+    struct rig_query *victim = rig_submit(&rig, RIG_SLOW, 5000 * RIG_MS);
+    struct rig_query *behind = rig_submit(&rig, RIG_SLOW_WRITE, 5000 * RIG_MS);
+    rig_run(&rig, 420 * RIG_MS);
+    assert_int_equal(figure(cancels), 1);
+    rig.deaf_cancels = false;
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_int_equal(rig.server.cancelled, 1);
+    assert_status(victim, PG_OK);
+    assert_int_equal(victim->q.tries, 2);
+    assert_status(behind, PG_OK);
+    assert_int_equal(figure(kills), 0);
+    end();
+}
+
+/* Likewise, but what it hits writes: the error, as the server gave it. */
+static void collateral_write(size_t piece) {
+    up(1, 8, piece, 300 * RIG_MS);
+    rig.deaf_cancels = true;
+    rig_submit(&rig, RIG_SLOW, 50 * RIG_MS);
+    struct rig_query *victim = rig_submit(&rig, RIG_SLOW_WRITE, 5000 * RIG_MS);
+    rig_run(&rig, 420 * RIG_MS);
+    rig.deaf_cancels = false;
+    rig_run(&rig, 500 * RIG_MS);
+    assert_status(victim, PG_ERROR);
+    assert_string_equal(victim->q.sqlstate, "57014");
+    end();
+}
+
+/* The cancel is not answered, or not possible: the connection is closed after another grace, others are sent again. */
+static void killed(size_t piece, bool no_key) {
+    rig_init(&rig, 1, 8, 1);
+    rig.piece = piece;
+    rig.config.grace_ns = 100 * RIG_MS;
+    rig.server.no_key = no_key;
+    start();
+    pg_backend_stall(rig_backend(&rig, 0), true);
+    struct rig_query *q = rig_submit(&rig, RIG_WRITE, 100 * RIG_MS), *read = rig_submit(&rig, RIG_READ, 5000 * RIG_MS);
+    struct rig_query *write = rig_submit(&rig, RIG_WRITE, 5000 * RIG_MS);
+    rig_run(&rig, 110 * RIG_MS);
+    assert_status(q, PG_TIMEOUT);
+    rig.deaf_cancels = true;
+    rig.server.no_run_on = true;
+    rig_run(&rig, 180 * RIG_MS);
+    assert_int_equal(figure(kills), 0);
+    assert_int_equal(figure(cancels), !no_key);
+    rig_run(&rig, 100 * RIG_MS);
+    assert_int_equal(figure(kills), 1);
+    assert_status(read, PG_OK);
+    assert_status(write, PG_LOST);
+    rig.deaf_cancels = false;
+    rig_run(&rig, 5 * RIG_MS);
+    assert_false(rig.pool.members[0].cancelling);
+    assert_int_equal(figure(up), 1);
+    end();
+}
+
+static void cancel_not_heard(size_t piece) {
+    killed(piece, false);
+}
+
+static void no_cancel_key(size_t piece) {
+    killed(piece, true);
+}
+
+/* Left before it is sent, in flight, between its rows, when it is over and not told. */
+static void left(size_t piece) {
+    up(1, 4, piece, 1000 * RIG_MS);
+    struct rig_query *q[8];
+    for (int i = 0; i < 8; i++) {
+        q[i] = rig_submit(&rig, i == 0 ? RIG_SLOW : RIG_WRITE, 2000 * RIG_MS);
+    }
+    rig_turn(&rig);
+    rig_leave(&rig, q[0]);
+    rig_leave(&rig, q[2]);
+    rig_leave(&rig, q[5]); /* waits */
+    memset(q[2]->params, 0xa5, sizeof q[2]->params);
+    rig_run(&rig, 500 * RIG_MS);
+    for (int i = 0; i < 8; i++) {
+        if (i != 0 && i != 2 && i != 5) {
+            assert_status(q[i], PG_OK);
+        }
+    }
+    assert_int_equal(q[2]->committed, 1);
+    assert_int_equal(q[5]->executed, 0);
+    assert_int_equal(figure(left), 3);
+    struct rig_query *group = rig_query(&rig, RIG_WRITE, 1000 * RIG_MS), *second = rig_query(&rig, RIG_WRITE, 0);
+    struct rig_query *third = rig_query(&rig, RIG_WRITE, 0);
+    group->q.group_next = &second->q;
+    second->q.group_next = &third->q;
+    rig_send(&rig, group);
+    rig_leave(&rig, second);
+    rig_leave(&rig, group);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(third, PG_OK);
+    assert_int_equal(group->committed + second->committed, 2); /* they were sent */
+    struct rig_query *over = rig_query(&rig, RIG_READ, 1000 * RIG_MS);
+    over->q.session = NULL;
+    pg_pool_drain(&rig.pool);
+    rig_run(&rig, 5 * RIG_MS);
+    rig_send(&rig, over); /* down: over at once, and not told yet */
+    rig_leave(&rig, over);
+    rig_run(&rig, 5 * RIG_MS);
+    end();
+}
+
+static void leave_it(struct rig *r, struct rig_query *query) {
+    rig_leave(r, query);
+}
+
+/* While its row is told. */
+static void left_at_its_row(size_t piece) {
+    up(1, 4, piece, 1000 * RIG_MS);
+    rig.on_row = leave_it;
+    struct rig_query *q = rig_submit(&rig, RIG_MANY, 2000 * RIG_MS), *next = rig_submit(&rig, RIG_WRITE, 2000 * RIG_MS);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_int_equal(q->told, 1);
+    assert_true(next->left);
+    rig.on_row = NULL;
+    next = rig_submit(&rig, RIG_READ, 2000 * RIG_MS);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(next, PG_OK);
+    end();
+}
+
+static void discard_it(struct rig *r, struct rig_query *query) {
+    (void)r;
+    pg_query_discard(&query->q);
+}
+
+static void discarded(size_t piece) {
+    up(1, 4, piece, 1000 * RIG_MS);
+    rig.on_row = discard_it;
+    struct rig_query *q = rig_submit(&rig, RIG_MANY, 2000 * RIG_MS);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(q, PG_TOO_LARGE);
+    assert_int_equal(q->told, 1);
+    end();
+}
+
+/* A transaction is left open on a shared connection: an error for who did it, another connection for the others. */
+static void leaked(size_t piece) {
+    up(1, 4, piece, 1000 * RIG_MS);
+    struct rig_query *q = rig_submit(&rig, RIG_LEAK, 2000 * RIG_MS);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(q, PG_ERROR);
+    assert_string_equal(q->q.sqlstate, "25001");
+    assert_int_equal(figure(quarantined), 1);
+    struct rig_query *write = rig_submit(&rig, RIG_WRITE, 2000 * RIG_MS);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(write, PG_OK);
+    assert_int_equal(write->committed, 1);
+    assert_int_equal(rig.downs, 0);
+    end();
+}
+
+/* SET changes the session for all that come behind it. */
+static void tainted(size_t piece) {
+    up(1, 4, piece, 1000 * RIG_MS);
+    struct rig_query *q = rig_submit(&rig, RIG_SET, 2000 * RIG_MS);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(q, PG_OK);
+    assert_int_equal(figure(quarantined), 1);
+    assert_int_equal(figure(connects), 2);
+    end();
+}
+
+/* The end: what is in flight and what waits is finished, then every connection says Terminate. */
+static void drained(size_t piece) {
+    up(2, 4, piece, 1000 * RIG_MS);
+    struct rig_query *q[50];
+    for (int i = 0; i < 50; i++) {
+        q[i] = rig_submit(&rig, i % 10 == 0 ? RIG_SLOW : RIG_WRITE, 9000 * RIG_MS);
+    }
+    rig_turn(&rig);
+    pg_pool_drain(&rig.pool);
+    rig_run(&rig, 3000 * RIG_MS);
+    for (int i = 0; i < 50; i++) {
+        assert_status(q[i], PG_OK);
+    }
+    assert_int_equal(figure(up), 0);
+    assert_int_equal(figure(lost), 0);
+    assert_int_equal(rig.closes, 2);
+    struct rig_query *late = rig_submit(&rig, RIG_READ, 1000 * RIG_MS);
+    rig_run(&rig, 0);
+    assert_status(late, PG_DOWN);
+    end();
+}
+
+/* Nothing to do: a turn and a flush look at no member; the bound stays. */
+static void idle(size_t piece) {
+    up(2, 4, piece, 1000 * RIG_MS);
+    rig_run(&rig, 10000 * RIG_MS);
+    assert_int_equal(rig.pool.dirty, 0);
+    uint64_t bound = pg_pool_deadline(&rig.pool);
+    struct rig_query *q = rig_submit(&rig, RIG_READ, 5000 * RIG_MS);
+    assert_true(bound == 0 || bound >= rig.now_ns);
+    assert_true(pg_pool_deadline(&rig.pool) <= q->q.deadline_ns);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_int_equal(rig.pool.dirty, 0);
+    end();
+}
+
+static void scenario(void **state) {
+    void (*run)(size_t) = *(void (**)(size_t))*state;
+    for (size_t i = 0; i < 3; i++) {
+        run((size_t[]){ 0, 1, 7 }[i]);
+    }
+}
+
+struct row {
+    const char *name;
+    void (*run)(size_t piece);
+};
+
+int main(void) {
+    static struct rows all;
+    static const struct row rows[] = {
+        { "a deadline behind a slow head", behind_a_slow_head },
+        { "a deadline in the queue", in_the_queue },
+        { "a cancel", cancelled },
+        { "a cancel that hits another", collateral },
+        { "a cancel that hits another, which writes", collateral_write },
+        { "a cancel that is not heard", cancel_not_heard },
+        { "no cancel without a key", no_cancel_key },
+        { "left anywhere", left },
+        { "left at its row", left_at_its_row },
+        { "discarded", discarded },
+        { "a transaction is left open", leaked },
+        { "SET", tainted },
+        { "drained", drained },
+        { "idle", idle },
+    };
+    static void (*runs[sizeof rows / sizeof *rows])(size_t);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        runs[i] = rows[i].run;
+        rows_add(&all, rows[i].name, scenario, &runs[i]);
+    }
+    return rows_run("pg_pool_time", &all);
+}
