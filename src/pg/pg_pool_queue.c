@@ -348,9 +348,6 @@ void pgp_described(struct pg_pool *pool, struct pg_member *m, const struct pg_co
     bool again = (*state & DESCRIBE_AGAIN) != 0;
     *state = DESCRIBE_NO;
     if (!event->failed) {
-        for (uint32_t i = 0; i < pool->config.connections; i++) { /* sessions of others may have waited for it */
-            pool->dirty |= pool->members[i].session != NULL ? member_bit(pool, &pool->members[i]) : 0;
-        }
         return;
     }
     if (is_healed_by_parse(&event->error) && !again) {
