@@ -2,7 +2,8 @@
 """No allocation after the seal: arena's allocations and mappings are counted while it serves a mix of all its routes, with
 reconnects, bad requests, large bodies and clients that leave; the counts of a warmed-up server must not move.
 
-usage: malloc_count.py ARENA LIBRARY [REQUESTS]
+usage: malloc_count.py ARENA LIBRARY [REQUESTS [TEMPLATE]]
+With TEMPLATE, the folder of a cluster that this one begins as a copy of, the mix is that of the database routes.
 """
 import os
 import random
@@ -15,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import arena  # noqa: E402
+import cluster  # noqa: E402
 
 NAMES = "malloc calloc realloc memalign free mmap munmap".split()
 CLIENTS = 24
@@ -58,12 +60,25 @@ REQUESTS = [
     (2, post("/pipeline", b""), 405),
 ]
 
+DATABASE_REQUESTS = [
+    (20, get_text("/crud/items/42"), 200),
+    (5, get_text("/crud/items/999999999"), 404),
+    (5, get_text("/async-db?min=10&max=50&limit=50"), 200),
+    (5, get_text("/crud/items?category=electronics&page=2&limit=10"), 200),
+    (5, get_text("/db/two"), 200),
+    (5, post("/crud/items", b'{"id":42,"name":"n","category":"tools","price":5,"quantity":1}'), 201),
+    (2, post("/crud/items", b'{"id":42}'), 400),
+    (5, get_text("/pipeline"), 200),
+    (1, get_text("/stats"), 200),
+    (1, get_text("/metrics"), 200),
+]
+
 
 class Client:
     """Sends a pipeline, reads all of it; now and then leaves in the middle or sends nonsense."""
 
-    def __init__(self, port, draws):
-        self.port, self.draws, self.sock = port, draws, None
+    def __init__(self, port, draws, requests):
+        self.port, self.draws, self.requests, self.sock = port, draws, requests, None
 
     def connect(self):
         self.sock = socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -90,7 +105,7 @@ class Client:
         if self.sock is None:
             self.connect()
         fate = self.draws.random()
-        picks = self.draws.choices(REQUESTS, [weight for weight, _, _ in REQUESTS], k=DEPTH)
+        picks = self.draws.choices(self.requests, [weight for weight, _, _ in self.requests], k=DEPTH)
         data = b"".join(request for _, request, _ in picks)
         if fate < 0.03:  # leaves in the middle
             self.sock.sendall(data[:self.draws.randrange(1, len(data))])
@@ -117,27 +132,29 @@ class Client:
         return DEPTH
 
 
-def drive(port, requests, seed):
+def drive(port, count, seed, requests):
     draws = random.Random(seed)
-    clients = [Client(port, draws) for _ in range(CLIENTS)]
+    clients = [Client(port, draws, requests) for _ in range(CLIENTS)]
     done = 0
-    while done < requests:
+    while done < count:
         done += draws.choice(clients).turn()
     for client in clients:
         client.close()
     return done
 
 
-def check(program, library, flags, requests):
+def check(program, library, flags, count, requests):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "counts")
         env = dict(os.environ, LD_PRELOAD=library, MALLOC_COUNT_FILE=path)
         with arena.Arena(program, *flags, "--workers", "2", env=env) as server:
-            warm = drive(server.port, 2000, 1)
+            if "--db" in flags:
+                cluster.until(lambda: cluster.ready(server.port), "the database", 20)
+            warm = drive(server.port, 2000, 1, requests)
             before = read_counts(path)
             if before["malloc"] == 0 or before["mmap"] == 0:
                 raise AssertionError(f"nothing was counted: {before}")
-            done = drive(server.port, requests, 2)
+            done = drive(server.port, count, 2, requests)
             after = read_counts(path)
         moved = {name: after[name] - before[name] for name in NAMES if after[name] != before[name]}
         print(f"  {warm} + {done} requests; at the seal: {before}")
@@ -146,15 +163,23 @@ def check(program, library, flags, requests):
 
 
 def main(argv):
-    if len(argv) not in (3, 4):
+    if len(argv) not in (3, 4, 5):
         sys.exit(__doc__)
     program, library = argv[1], argv[2]
-    requests = int(argv[3]) if len(argv) > 3 else 20000
+    count = int(argv[3]) if len(argv) > 3 else 20000
     if b"__asan_init" in subprocess.run(["nm", "-D", program], capture_output=True, check=False).stdout:
         print("skipped: a sanitizer has an allocator of its own")
         return 77
-    return arena.run_cases([(name, lambda flags=flags: check(program, library, flags, requests))
-                            for name, flags in arena.variants(program)])
+    if len(argv) < 5:
+        return arena.run_cases([(name, lambda flags=flags: check(program, library, flags, count, REQUESTS))
+                                for name, flags in arena.variants(program)])
+    code = cluster.skip_without()
+    if code is not None:
+        return code
+    with cluster.Cluster(argv[4]) as db:
+        return arena.run_cases([(name, lambda name=name: check(program, library, ["--io", name, *cluster.flags_of(db)], count,
+                                                               DATABASE_REQUESTS))
+                                for name in arena.backends(program)])
 
 
 if __name__ == "__main__":
