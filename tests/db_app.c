@@ -265,7 +265,7 @@ static enum rm_step two(struct rm_exchange *x) {
 static enum rm_step again(struct rm_exchange *x) {
     int64_t *left = rm_state(x);
     const struct rm_row *row;
-    int64_t id;
+    int64_t id = 0;
     assert_null(rm_result(x, 1));
     assert_true(rm_next_row(rm_result(x, 0), &row) && rm_get_int(row, 0, &id));
     assert_int_equal(id, *left);
