@@ -399,7 +399,7 @@ def main(argv):
         cases = [(f"{name.removeprefix('case_')} {backend}",
                   lambda function=function, backend=backend: function(argv[1], ["--io", backend]))
                  for backend in arena.backends(argv[1]) for name, function in list(globals().items())
-                 if name.startswith("case_") and (len(argv) < 4 or argv[3] in name)]
+                 if name.startswith("case_") and (len(argv) < 4 or argv[3] in f"{name} {backend}")]
         return arena.run_cases(cases)
 
 
