@@ -395,7 +395,7 @@ def main(argv):
     code = cluster.skip_without()
     if code is not None:
         return code
-    with cluster.Cluster(argv[2]) as DB:
+    with cluster.Cluster(argv[2], "deadlock_timeout=20ms") as DB:
         cases = [(f"{name.removeprefix('case_')} {backend}",
                   lambda function=function, backend=backend: function(argv[1], ["--io", backend]))
                  for backend in arena.backends(argv[1]) for name, function in list(globals().items())

@@ -8,7 +8,8 @@ import re
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
 SAMPLE = re.compile(rf"({NAME})(?:\{{({LABEL}(?:,{LABEL})*)?\}})? (\S+)$")
-TYPES = ("counter", "gauge", "histogram")
+TYPES = ("counter", "gauge", "histogram", "summary")
+SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}  # summaries without quantiles
 
 
 class Family:
@@ -28,8 +29,7 @@ def number(text):
 
 
 def names_of(family):
-    suffixes = ("_bucket", "_sum", "_count") if family.kind == "histogram" else ("",)
-    return {family.name + suffix for suffix in suffixes}
+    return {family.name + suffix for suffix in SUFFIXES.get(family.kind, ("",))}
 
 
 def check_histogram(family):
