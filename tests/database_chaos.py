@@ -329,7 +329,7 @@ def case_tables_change(program, template, flags):
             rig.db.psql("ALTER TABLE items ADD COLUMN more integer", "ALTER TABLE items DROP COLUMN more")
         load.recovered(time.monotonic())
         bad = sum(load.statuses.values()) - load.statuses[200]
-        expect(bad == 0, f"{bad} were not healed: {load.statuses}")
+        expect(bad == 0, f"{bad} were not healed: {load.statuses} {load.wrong}")
 
 
 def bouncer_config(rig, folder, port):
