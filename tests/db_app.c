@@ -342,7 +342,7 @@ static enum rm_step commit_at_once(struct rm_exchange *x) {
     rm_transaction(x, RM_READ_COMMITTED);
     rm_query(x, &statements[WRITE], rm_int_arg(12));
     rm_commit(x);
-    rm_query(x, &statements[WRITE], rm_int_arg(13)); /* behind it, on any connection */
+    rm_query(x, &statements[WRITE], rm_int_arg(13)); /* no part of it: on any connection, and perhaps before it */
     rm_then(x, report);
     return RM_PARK;
 }
