@@ -142,11 +142,11 @@ void pg_pool_leave(struct pg_pool *pool, struct pg_query *q) {
     struct pg_query *before = q->prev;
     switch (q->place) {
     case PLACE_NONE: return;
-    case PLACE_DONE: list_remove(&pool->done, q); break;
+    case PLACE_DONE: pgp_list_remove(&pool->done, q); break;
     case PLACE_QUEUE:
     case PLACE_SESSION:
         pgp_ungroup(q);
-        list_remove(q->place == PLACE_QUEUE ? &pool->queue : &q->session->waiting, q);
+        pgp_list_remove(q->place == PLACE_QUEUE ? &pool->queue : &q->session->waiting, q);
         pool->figures.waiting--;
         break;
     case PLACE_SENT:
@@ -320,7 +320,7 @@ bool pg_pool_next(struct pg_pool *pool, struct pg_event *event) {
     for (;;) {
         struct pg_query *q = pool->done.head;
         if (q != NULL) {
-            list_remove(&pool->done, q);
+            pgp_list_remove(&pool->done, q);
             q->place = PLACE_NONE;
             event->type = PG_EVENT_DONE;
             event->query = q;
@@ -345,7 +345,7 @@ bool pg_pool_next(struct pg_pool *pool, struct pg_event *event) {
 static void give_up_waiting(struct pg_pool *pool) {
     for (struct pg_query *q; (q = pool->queue.head) != NULL;) {
         pgp_ungroup(q);
-        list_remove(&pool->queue, q);
+        pgp_list_remove(&pool->queue, q);
         q->place = PLACE_NONE;
         pool->figures.waiting--;
         pgp_finish(pool, q, (q->again & AGAIN_LOST) != 0 ? PG_LOST : PG_DOWN);

@@ -73,11 +73,11 @@ static inline bool is_before(uint32_t a, uint32_t b) {
 
 /* ------------------------------------------------------------------------------------------------ pg_pool_queue.c ---- */
 
-void list_append(struct pg_list *list, struct pg_query *q);
-void list_insert(struct pg_list *list, struct pg_query *q); /* by its generation */
-void list_remove(struct pg_list *list, struct pg_query *q);
+void pgp_list_append(struct pg_list *list, struct pg_query *q);
+void pgp_list_insert(struct pg_list *list, struct pg_query *q); /* by its generation */
+void pgp_list_remove(struct pg_list *list, struct pg_query *q);
 
-uint32_t group_count(const struct pg_query *first);
+uint32_t pgp_group_count(const struct pg_query *first);
 
 /* It is over: told by pg_pool_next. */
 void pgp_finish(struct pg_pool *pool, struct pg_query *q, enum pg_status status);

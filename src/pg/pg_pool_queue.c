@@ -9,7 +9,7 @@ enum {
 
 /* ---------------------------------------------------------------------------------------------------------- lists ---- */
 
-void list_append(struct pg_list *list, struct pg_query *q) {
+void pgp_list_append(struct pg_list *list, struct pg_query *q) {
     q->next = NULL;
     q->prev = list->tail;
     *(list->tail != NULL ? &list->tail->next : &list->head) = q;
@@ -17,13 +17,13 @@ void list_append(struct pg_list *list, struct pg_query *q) {
 }
 
 /* What comes back is mostly older than everything that waits: looked for from the front. */
-void list_insert(struct pg_list *list, struct pg_query *q) {
+void pgp_list_insert(struct pg_list *list, struct pg_query *q) {
     struct pg_query *behind = list->head;
     while (behind != NULL && is_before(behind->generation, q->generation)) {
         behind = behind->next;
     }
     if (behind == NULL) {
-        list_append(list, q);
+        pgp_list_append(list, q);
         return;
     }
     q->next = behind;
@@ -32,13 +32,13 @@ void list_insert(struct pg_list *list, struct pg_query *q) {
     behind->prev = q;
 }
 
-void list_remove(struct pg_list *list, struct pg_query *q) {
+void pgp_list_remove(struct pg_list *list, struct pg_query *q) {
     *(q->prev != NULL ? &q->prev->next : &list->head) = q->next;
     *(q->next != NULL ? &q->next->prev : &list->tail) = q->prev;
     q->next = q->prev = NULL;
 }
 
-uint32_t group_count(const struct pg_query *first) {
+uint32_t pgp_group_count(const struct pg_query *first) {
     uint32_t n = 0;
     for (; first != NULL; first = first->group_next) {
         n++;
@@ -65,7 +65,7 @@ void pgp_finish(struct pg_pool *pool, struct pg_query *q, enum pg_status status)
     q->status = (uint8_t)status;
     q->place = PLACE_DONE;
     pool->figures.done[status]++;
-    list_append(&pool->done, q);
+    pgp_list_append(&pool->done, q);
 }
 
 void pgp_finish_group(struct pg_pool *pool, struct pg_query *first, enum pg_status status) {
@@ -100,7 +100,7 @@ void pgp_requeue(struct pg_pool *pool, struct pg_query *q) {
     q->heal = false;
     struct pg_session *session = q->session;
     q->place = session != NULL ? PLACE_SESSION : PLACE_QUEUE;
-    list_insert(session != NULL ? &session->waiting : &pool->queue, q);
+    pgp_list_insert(session != NULL ? &session->waiting : &pool->queue, q);
     pool->figures.waiting++;
     pgp_note(pool, q->deadline_ns);
     if (pool->figures.up == 0) {
@@ -120,7 +120,7 @@ void pgp_wait(struct pg_pool *pool, struct pg_query *first, uint32_t n) {
     }
     for (struct pg_query *q = first; q != NULL; q = q->group_next) {
         q->place = PLACE_QUEUE;
-        list_append(&pool->queue, q);
+        pgp_list_append(&pool->queue, q);
     }
     pool->figures.waiting += n;
     if (pool->figures.up == 0) {
@@ -292,7 +292,7 @@ static struct pg_query *take_group(struct pg_pool *pool, struct pg_list *list, s
     struct pg_query *next = first;
     for (struct pg_query *q = first; q != NULL; q = q->group_next) {
         next = q->next;
-        list_remove(list, q);
+        pgp_list_remove(list, q);
         q->place = PLACE_NONE;
         pool->figures.waiting--;
     }
@@ -389,7 +389,7 @@ void pgp_described(struct pg_pool *pool, struct pg_member *m, const struct pg_co
 /* In order; those whose statement is not known let others pass, the first that finds no room does not. */
 void pgp_pump(struct pg_pool *pool) {
     for (struct pg_query *q = pool->queue.head, *next; q != NULL; q = next) {
-        uint32_t n = group_count(q);
+        uint32_t n = pgp_group_count(q);
         if (!pgp_known(pool, q)) {
             for (next = q; n > 0; n--) {
                 next = next->next;

@@ -134,7 +134,7 @@ static bool give_first(struct pg_pool *pool, struct pg_member *m, struct pg_quer
 
 static void unlist(struct pg_pool *pool, struct pg_session *session, struct pg_query *first) {
     for (struct pg_query *q = first; q != NULL; q = q->group_next) {
-        list_remove(&session->waiting, q);
+        pgp_list_remove(&session->waiting, q);
         q->place = PLACE_NONE;
         pool->figures.waiting--;
     }
@@ -151,7 +151,7 @@ void session_pump(struct pg_pool *pool, struct pg_member *m) {
     struct pg_session *session = m->session;
     while (session->waiting.head != NULL && session->state != SESSION_BEGINNING && !m->quiescing && member_serves(m)) {
         struct pg_query *first = session->waiting.head;
-        uint32_t n = group_count(first);
+        uint32_t n = pgp_group_count(first);
         if (!pgp_known(pool, first)) {
             return;
         }
@@ -195,7 +195,7 @@ void session_submit(struct pg_pool *pool, struct pg_query *first, uint32_t n) {
     }
     for (struct pg_query *q = first; q != NULL; q = q->group_next) {
         q->place = PLACE_SESSION;
-        list_append(&session->waiting, q);
+        pgp_list_append(&session->waiting, q);
     }
     pool->figures.waiting += n;
     (void)pgp_known(pool, first);
@@ -260,7 +260,7 @@ void session_over(struct pg_pool *pool, struct pg_session *session, enum pg_stat
     session->conn = CONN_NONE;
     session->verdict = (uint8_t)verdict;
     for (struct pg_query *q; (q = session->waiting.head) != NULL;) {
-        list_remove(&session->waiting, q);
+        pgp_list_remove(&session->waiting, q);
         q->place = PLACE_NONE;
         pool->figures.waiting--;
         if (verdict == PG_ERROR) {

@@ -126,7 +126,7 @@ static void look_at_list(struct pg_pool *pool, struct pg_list *list) {
             continue;
         }
         pgp_ungroup(q); /* the others have the same times */
-        list_remove(list, q);
+        pgp_list_remove(list, q);
         q->place = PLACE_NONE;
         pool->figures.waiting--;
         pgp_finish(pool, q, waiting_verdict(pool, q));
