@@ -33,6 +33,12 @@ static void waiting_insert(struct pg_pool *pool, struct pg_session *session) {
     }
 }
 
+static void release_reserved(struct pg_pool *pool) {
+    for (uint32_t i = 0; i < pool->config.connections; i++) {
+        pool->members[i].reserved = false;
+    }
+}
+
 static void waiting_remove(struct pg_pool *pool, struct pg_session *session) {
     *(session->prev != NULL ? &session->prev->next : &pool->sessions) = session->next;
     if (session->next != NULL) {
@@ -40,6 +46,9 @@ static void waiting_remove(struct pg_pool *pool, struct pg_session *session) {
     }
     session->next = session->prev = NULL;
     pool->waiting_sessions--;
+    if (pool->sessions == NULL) { /* nobody comes for what was kept free */
+        release_reserved(pool);
+    }
 }
 
 static void take_member(struct pg_pool *pool, struct pg_session *session, struct pg_member *m) {
@@ -77,9 +86,7 @@ static bool has_to_wait(const struct pg_pool *pool, const struct pg_session *ses
 }
 
 void session_assign(struct pg_pool *pool) {
-    for (uint32_t i = 0; i < pool->config.connections; i++) {
-        pool->members[i].reserved = false;
-    }
+    release_reserved(pool);
     uint32_t taken = pool->exclusive;
     for (struct pg_session *s = pool->sessions, *next; s != NULL && taken < exclusive_max(pool); s = next) {
         next = s->next;
