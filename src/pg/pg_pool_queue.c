@@ -239,6 +239,17 @@ static uint32_t describes_of(const struct pg_pool *pool, uint32_t conn) {
     return n;
 }
 
+/* The session of an exclusive connection needs it for what it sends next. */
+static bool session_waits_for(const struct pg_member *m, uint16_t statement) {
+    const struct pg_query *q = m->session != NULL ? m->session->waiting.head : NULL;
+    for (; q != NULL; q = q->group_next) {
+        if (q->statement == statement) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A shared connection. With all of them exclusive, one whose own session waits for the statement. */
 static struct pg_member *describer(struct pg_pool *pool, uint16_t statement) {
     struct pg_member *best = NULL;
@@ -248,8 +259,7 @@ static struct pg_member *describer(struct pg_pool *pool, uint16_t statement) {
         bool exclusive = member_exclusive(m);
         shared = shared || (member_serves(m) && !exclusive);
         bool able = !exclusive ? is_open(m) || (m->reserved && member_serves(m))
-                               : m->session != NULL && member_serves(m) && m->session->waiting.head != NULL &&
-                                     m->session->waiting.head->statement == statement;
+                               : member_serves(m) && session_waits_for(m, statement);
         if (!able || m->quiescing || !has_room(pool, m, 1) || describes_of(pool, i) >= DESCRIBES_PER_MEMBER) {
             continue;
         }
