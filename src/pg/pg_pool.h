@@ -114,7 +114,7 @@ struct pg_member {
     bool reserved;   /* a session waits for it to be idle: nothing new */
     bool failed;     /* its last attempt to connect was in vain */
     bool dropped;    /* its FIFO was emptied */
-    uint8_t rollback; /* pg_pool.c's: none, wanted, sent: the session went, its transaction has to go, too */
+    uint8_t rollback; /* pg_pool.c's: none, hoped, wanted, sent: the session went, its transaction has to go, too */
     struct pg_session *session; /* whose it is */
     struct pg_query rollback_query;
     uint64_t next_try_ns; /* idle: when to connect */

@@ -349,6 +349,9 @@ static struct pg_query *prepare_rollback(struct pg_pool *pool, struct pg_member 
 
 /* The session has gone: its transaction goes, too, before anybody else gets the connection. */
 static void settle_rollback(struct pg_pool *pool, struct pg_member *m) {
+    if (m->rollback == ROLLBACK_HOPED && pg_conn_idle(&m->pg) && m->pg.status != 'I') {
+        m->rollback = ROLLBACK_WANTED;
+    }
     if (m->rollback == ROLLBACK_WANTED) {
         if (pg_conn_room(&m->pg, 1) && member_give(pool, m, prepare_rollback(pool, m))) {
             m->rollback = ROLLBACK_AWAITED;

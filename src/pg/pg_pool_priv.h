@@ -30,8 +30,9 @@ enum { MEMBER_IDLE, MEMBER_CONNECTING, MEMBER_STARTING, MEMBER_SERVING, MEMBER_C
 /* pg_member.ask, in the order in which they are told. */
 enum { ASK_UP = 1, ASK_DOWN = 2, ASK_CONNECT = 4, ASK_JOB = 8, ASK_CANCEL = 16, ASK_CLOSE = 32 };
 
-/* pg_member.rollback. AWAITED: the end of the transaction is in the FIFO. */
-enum { ROLLBACK_NONE, ROLLBACK_WANTED, ROLLBACK_AWAITED };
+/* pg_member.rollback. HOPED: what is in the FIFO may end the transaction, else it is WANTED; AWAITED: ROLLBACK is in the
+ * FIFO. */
+enum { ROLLBACK_NONE, ROLLBACK_HOPED, ROLLBACK_WANTED, ROLLBACK_AWAITED };
 
 /* pg_session.state. HELD: it has a connection, BEGIN was not sent; BEGINNING: BEGIN was sent; OPEN: it
  * was answered. */

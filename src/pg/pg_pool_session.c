@@ -320,13 +320,13 @@ void session_expire(struct pg_pool *pool, struct pg_member *m) {
     member_kill(pool, m, "a transaction took too long");
 }
 
-/* What is in flight was left by its owner, BEGIN is ours to leave. */
+/* What is in flight was left by its owner, BEGIN is ours to leave. Whether its end was sent, and did not fail, will be seen. */
 static void abandon(struct pg_pool *pool, struct pg_session *session, struct pg_member *m) {
     if (session->begin_query.place == PLACE_SENT) {
         pg_conn_leave(&m->pg, &session->begin_query);
     }
     m->session = NULL;
-    m->rollback = session->ending ? ROLLBACK_AWAITED : ROLLBACK_WANTED;
+    m->rollback = session->ending ? ROLLBACK_HOPED : ROLLBACK_WANTED;
     m->deadline_ns = pool->now_ns + pool->config.grace_ns;
     pgp_note(pool, m->deadline_ns);
 }
