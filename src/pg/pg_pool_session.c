@@ -195,11 +195,12 @@ void session_submit(struct pg_pool *pool, struct pg_query *first, uint32_t n) {
         pgp_finish_group(pool, first, session->verdict != PG_PENDING ? (enum pg_status)session->verdict : PG_ROLLED_BACK);
         return;
     }
-    session->ending = ends_it(pool, first);
-    if (pool->figures.waiting + n > pool->config.queue) {
+    bool next = session->conn != CONN_NONE && session->waiting.head == NULL; /* of its own connection: not in line */
+    if (!next && pool->figures.waiting + n > pool->config.queue) {
         pgp_finish_group(pool, first, PG_BUSY);
         return;
     }
+    session->ending = ends_it(pool, first);
     for (struct pg_query *q = first; q != NULL; q = q->group_next) {
         q->place = PLACE_SESSION;
         pgp_list_append(&session->waiting, q);

@@ -1,0 +1,232 @@
+/* The pool against a simulated server: nobody waits while a connection is free, and none is given up without need. Each
+ * scenario with the network's bytes whole, one by one, and in pieces of seven. */
+#include <stdio.h>
+
+#include "pg_pool_rig.h"
+#include "rows.h"
+
+static struct rig rig;
+
+#define assert_status(query, expected) \
+    assert_string_equal((query)->pending ? "pending" : pg_status_name((query)->q.status), pg_status_name(expected))
+#define figure(name) ((int)rig.pool.figures.name)
+#define TIMEOUT (1000 * RIG_MS)
+
+static void begin(uint32_t connections, uint32_t inflight, size_t piece) {
+    rig_init(&rig, connections, inflight, 1);
+    rig.piece = piece;
+}
+
+/* Everybody is up, and knows what is asked here. */
+static void start(void) {
+    rig_start(&rig);
+    rig_run(&rig, 2 * RIG_MS);
+    struct rig_query *q[4];
+    for (int i = 0; i < 4; i++) {
+        q[i] = rig_submit(&rig, (enum rig_statement[]){ RIG_READ, RIG_WRITE, RIG_ERROR, RIG_SLOW }[i], TIMEOUT);
+    }
+    rig_run(&rig, 500 * RIG_MS);
+    assert_false(q[0]->pending || q[1]->pending || q[2]->pending || q[3]->pending);
+}
+
+static void up(uint32_t connections, uint32_t inflight, size_t piece) {
+    begin(connections, inflight, piece);
+    start();
+}
+
+static void end(void) {
+    rig_release(&rig);
+    assert_string_equal(rig.fault, "");
+}
+
+static struct pg_session *open_session(uint32_t i) {
+    pg_pool_open(&rig.pool, &rig.sessions[i], PG_BEGIN, rig.now_ns + 500 * RIG_MS);
+    return &rig.sessions[i];
+}
+
+static void group(struct rig_query *a, struct rig_query *b) {
+    a->q.group_next = &b->q;
+    rig_send(&rig, a);
+}
+
+/* -------------------------------------------------------------------------------------------------------- sessions ---- */
+
+/* A connection was kept free for a session that does not come any more: closed, or out of time. */
+static void not_reserved_for_ever(size_t piece, bool close) {
+    up(1, 8, piece);
+    struct rig_query *slow = rig_submit(&rig, RIG_SLOW, TIMEOUT);
+    pg_pool_open(&rig.pool, &rig.sessions[0], PG_BEGIN, rig.now_ns + 100 * RIG_MS);
+    rig_run(&rig, 50 * RIG_MS);
+    assert_true(rig.pool.members[0].reserved);
+    if (close) {
+        pg_pool_close(&rig.pool, &rig.sessions[0]);
+    }
+    rig_run(&rig, 500 * RIG_MS);
+    assert_status(slow, PG_OK);
+    struct rig_query *q = rig_submit(&rig, RIG_READ, TIMEOUT);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(q, PG_OK);
+    if (!close) {
+        pg_pool_close(&rig.pool, &rig.sessions[0]);
+    }
+    end();
+}
+
+static void closed_while_reserved(size_t piece) {
+    not_reserved_for_ever(piece, true);
+}
+
+static void late_while_reserved(size_t piece) {
+    not_reserved_for_ever(piece, false);
+}
+
+/* The only connection is a session's, and what it does not know is the second of a group. */
+static void unknown_in_a_group(size_t piece) {
+    up(1, 8, piece);
+    struct pg_session *s = open_session(0);
+    struct rig_query *a = rig_query(&rig, RIG_WRITE, TIMEOUT), *b = rig_query(&rig, RIG_MANY, 0);
+    a->q.session = b->q.session = s;
+    group(a, b);
+    rig_run(&rig, 10 * RIG_MS);
+    assert_status(a, PG_OK);
+    assert_status(b, PG_OK);
+    pg_pool_close(&rig.pool, s);
+    rig_run(&rig, 5 * RIG_MS);
+    end();
+}
+
+/* Its owner goes, with a COMMIT that was never sent: rolled back, the connection stays. */
+static void unsent_commit(size_t piece) {
+    up(2, 8, piece);
+    struct pg_session *s = open_session(0);
+    struct rig_query *a = rig_in(&rig, s, RIG_SLOW, TIMEOUT), *c = rig_end(&rig, s, PG_COMMIT, TIMEOUT);
+    rig_run(&rig, 5 * RIG_MS);
+    rig_leave(&rig, a);
+    rig_leave(&rig, c);
+    pg_pool_close(&rig.pool, s);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(figure(kills), 0);
+    assert_int_equal(figure(up), 2);
+    assert_int_equal(rig.pool.exclusive, 0);
+    end();
+}
+
+/* Likewise, with a COMMIT that the server skips, because what is before it in its group fails. */
+static void skipped_commit(size_t piece) {
+    up(2, 8, piece);
+    struct pg_session *s = open_session(0);
+    struct rig_query *a = rig_in(&rig, s, RIG_WRITE, TIMEOUT);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(a, PG_OK);
+    struct rig_query *b = rig_query(&rig, RIG_ERROR, TIMEOUT), *c = rig_query(&rig, RIG_WRITE, 0);
+    c->q.statement = RIG_INTERNALS_AT + PG_COMMIT;
+    c->q.params = span_of("\0\0\0", 4);
+    b->q.session = c->q.session = s;
+    group(b, c);
+    rig_leave(&rig, b);
+    rig_leave(&rig, c);
+    pg_pool_close(&rig.pool, s);
+    rig_run(&rig, 10 * RIG_MS);
+    assert_int_equal(a->committed, 0);
+    assert_int_equal(figure(kills), 0);
+    assert_int_equal(figure(up), 2);
+    assert_int_equal(rig.pool.exclusive, 0);
+    end();
+}
+
+/* What runs there takes longer than the rollback may: cancelled, so that the server does not run it to its end. */
+static void slow_rollback(size_t piece) {
+    begin(2, 8, piece);
+    rig.config.grace_ns = 100 * RIG_MS;
+    start();
+    struct pg_session *s = open_session(0);
+    struct rig_query *a = rig_in(&rig, s, RIG_SLOW, TIMEOUT);
+    rig_run(&rig, 5 * RIG_MS);
+    rig_leave(&rig, a);
+    pg_pool_close(&rig.pool, s);
+    rig_run(&rig, 150 * RIG_MS);
+    assert_int_equal(figure(cancels), 1);
+    assert_int_equal(rig.server.cancelled, 1);
+    assert_int_equal(figure(kills), 0);
+    assert_int_equal(rig.pool.exclusive, 0);
+    assert_int_equal(figure(up), 2);
+    end();
+}
+
+/* Likewise, on a server that answers nothing: closed. */
+static void no_rollback(size_t piece) {
+    begin(2, 8, piece);
+    rig.config.grace_ns = 100 * RIG_MS;
+    start();
+    struct pg_session *s = open_session(0);
+    struct rig_query *a = rig_in(&rig, s, RIG_WRITE, TIMEOUT);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(a, PG_OK);
+    pg_backend_stall(rig_backend(&rig, s->conn), true);
+    pg_pool_close(&rig.pool, s);
+    rig_run(&rig, 180 * RIG_MS);
+    assert_int_equal(figure(kills), 0);
+    rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(figure(kills), 1);
+    assert_int_equal(rig.pool.exclusive, 0);
+    end();
+}
+
+/* The queue is full of others: who has a connection for himself does not have to wait there. */
+static void full_queue(size_t piece) {
+    begin(2, 2, piece);
+    rig.config.queue = 4;
+    start();
+    struct pg_session *s = open_session(0);
+    struct rig_query *a = rig_in(&rig, s, RIG_WRITE, TIMEOUT), *slow[2], *waiting[5];
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(a, PG_OK);
+    for (int i = 0; i < 2; i++) {
+        slow[i] = rig_submit(&rig, RIG_SLOW, TIMEOUT);
+    }
+    for (int i = 0; i < 5; i++) {
+        waiting[i] = rig_submit(&rig, RIG_READ, 3 * TIMEOUT);
+    }
+    struct rig_query *c = rig_end(&rig, s, PG_COMMIT, TIMEOUT);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(c, PG_OK);
+    assert_int_equal(a->committed, 1);
+    assert_status(waiting[4], PG_BUSY);
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_status(slow[1], PG_OK);
+    assert_status(waiting[3], PG_OK);
+    pg_pool_close(&rig.pool, s);
+    end();
+}
+
+static void scenario(void **state) {
+    void (*run)(size_t) = *(void (**)(size_t))*state;
+    for (size_t i = 0; i < 3; i++) {
+        run((size_t[]){ 0, 1, 7 }[i]);
+    }
+}
+
+struct row {
+    const char *name;
+    void (*run)(size_t piece);
+};
+
+int main(void) {
+    static struct rows all;
+    static const struct row rows[] = {
+        { "reserved for a session that was closed", closed_while_reserved },
+        { "reserved for a session that is too late", late_while_reserved },
+        { "a statement that is not known, within a group of a session", unknown_in_a_group },
+        { "a COMMIT that was not sent", unsent_commit },
+        { "a COMMIT that is skipped", skipped_commit },
+        { "a rollback behind a slow query", slow_rollback },
+        { "a rollback that is not answered", no_rollback },
+        { "a session beside a full queue", full_queue },
+    };
+    static void (*runs[sizeof rows / sizeof *rows])(size_t);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        runs[i] = rows[i].run;
+        rows_add(&all, rows[i].name, scenario, &runs[i]);
+    }
+    return rows_run("pg_pool_waits", &all);
+}
