@@ -288,10 +288,11 @@ static void closed(size_t piece) {
     pg_pool_close(&rig.pool, s);
     shared = rig_submit(&rig, RIG_READ, 3000 * RIG_MS);
     rig.server.no_run_on = true;
-    rig_run(&rig, 900 * RIG_MS);
+    rig_run(&rig, 1900 * RIG_MS);
     assert_status(shared, PG_PENDING);
     rig_run(&rig, 300 * RIG_MS);
     assert_status(shared, PG_OK);
+    assert_int_equal(figure(cancels), 1);
     assert_int_equal(figure(kills), 1);
     assert_int_equal(a->committed, 0);
     end();

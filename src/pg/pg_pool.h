@@ -11,6 +11,7 @@
  *                                               more; else PG_LOST
  *     sent, deadline passed                     PG_TIMEOUT; when it is the head of its FIFO for `grace` longer it is cancelled,
  *                                               after another `grace` its connection is closed
+ *     its session was closed                    rolled back; when that takes `grace`: cancelled and closed, likewise
  *     waiting, deadline passed                  PG_BUSY (PG_TIMEOUT when it was sent before); with no connection up PG_DOWN,
  *                                               at the latest after `down_timeout`, at once when every connection has tried
  *                                               and failed

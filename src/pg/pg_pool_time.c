@@ -58,11 +58,11 @@ static void look_at_serving(struct pg_pool *pool, struct pg_member *m) {
     }
     pgp_note(pool, kill_ns);
     if (m->rollback != ROLLBACK_NONE) {
-        if (m->deadline_ns <= pool->now_ns) {
-            member_kill(pool, m, "a transaction is not rolled back in time");
-            return;
+        if (m->deadline_ns <= pool->now_ns && !m->quiescing) {
+            member_cancel(pool, m);
+            m->deadline_ns = pool->now_ns + 2 * pool->config.grace_ns;
         }
-        pgp_note(pool, m->deadline_ns);
+        pgp_note(pool, m->deadline_ns > pool->now_ns ? m->deadline_ns : 0);
     }
 }
 
