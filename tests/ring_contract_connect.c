@@ -1,8 +1,10 @@
 /* Listeners, connects, addresses. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "ring_contract.h"
@@ -78,6 +80,37 @@ static void connect_no_slot(struct rig *rig) {
     RIG_CHECK(rig, ring_connect(rig->ring[CLIENT], &rig->address, third, &third->id) == 0);
     RIG_UNTIL(rig, third->answered);
     RIG_CHECK(rig, third->connect_result == 0);
+}
+
+/* The descriptor of the socket whose other end is the listener's address; -1: there is none. */
+static int descriptor_of_client(struct rig *rig) {
+    struct rlimit limit;
+    RIG_CHECK(rig, getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    for (int fd = 3; (rlim_t)fd < limit.rlim_cur && fd < 1 << 16; fd++) {
+        struct ring_address peer = { .len = sizeof peer.storage };
+        if (getpeername(fd, (struct sockaddr *)&peer.storage, &peer.len) == 0 && peer.len == rig->address.len &&
+            memcmp(&peer.storage, &rig->address.storage, peer.len) == 0) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
+static int option_of(struct rig *rig, int fd, int level, int name) {
+    int value = 0;
+    socklen_t len = sizeof value;
+    RIG_CHECK(rig, getsockopt(fd, level, name, &value, &len) == 0);
+    return value;
+}
+
+/* What we have connected sends at once, and asks now and then whether the other end is still there. */
+static void connect_options(struct rig *rig) {
+    rig_open_listening(rig, NULL);
+    rig_pair(rig);
+    int fd = descriptor_of_client(rig);
+    RIG_CHECK(rig, fd >= 0);
+    RIG_CHECK(rig, option_of(rig, fd, IPPROTO_TCP, TCP_NODELAY) != 0);
+    RIG_CHECK(rig, option_of(rig, fd, SOL_SOCKET, SO_KEEPALIVE) != 0);
 }
 
 /* The connect may be answered already or never: the id says CLOSED and nothing else. */
@@ -319,6 +352,7 @@ const struct contract_scenario contract_connect[] = {
     { .name = "accept_a_full_backlog", .run = accept_a_full_backlog },
     { .name = "connect_refused", .run = connect_refused },
     { .name = "connect_no_slot", .run = connect_no_slot },
+    { .name = "connect_options", .run = connect_options, .needs = ROW_REAL, .skip_reason = NO_DESCRIPTORS },
     { .name = "connect_then_close", .run = connect_then_close },
     { .name = "peer_and_local", .run = peer_and_local },
     { .name = "peers_are_known", .run = peers_are_known },
