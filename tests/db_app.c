@@ -433,6 +433,19 @@ static enum rm_step cut(struct rm_exchange *x) {
     return RM_PARK;
 }
 
+uint32_t db_app_tries;
+
+/* Asks until it is answered, without a pause; or often. */
+static enum rm_step insist(struct rm_exchange *x) {
+    if (rm_db_status(rm_result(x, 0)) == RM_DB_OK || db_app_tries == 10000) {
+        return rm_text(x, 200, "at last\n");
+    }
+    db_app_tries++;
+    rm_query(x, &statements[ITEM], rm_int_arg(1));
+    rm_then(x, insist);
+    return RM_PARK;
+}
+
 static enum rm_step twice(struct rm_exchange *x) {
     rm_begin(x, 200, "application/json");
     rm_json_array(x, NULL);
@@ -495,6 +508,7 @@ static const struct rm_route routes[] = {
     { "GET", "/refuse", refuse, RM_BODY_NONE, NULL },
     { "GET", "/answered", answered, RM_BODY_NONE, NULL },
     { "GET", "/cut", cut, RM_BODY_NONE, NULL },
+    { "GET", "/insist", insist, RM_BODY_NONE, NULL },
     { "GET", "/moved-twice", moved_twice, RM_BODY_NONE, NULL },
     { "GET", "/shape", shape, RM_BODY_NONE, NULL },
     { "GET", "/shape/later", shape_later, RM_BODY_NONE, NULL },

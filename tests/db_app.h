@@ -8,6 +8,7 @@ enum { DB_APP_SERVER_STATEMENTS = 16 };
 
 extern const struct rm_app db_app;
 extern struct pg_server_statement db_app_server[DB_APP_SERVER_STATEMENTS]; /* the last one: the "shape" that changes */
-extern uint32_t db_app_ends; /* exchanges that were told of their end: /cut */
+extern uint32_t db_app_ends;  /* exchanges that were told of their end: /cut */
+extern uint32_t db_app_tries; /* queries of /insist, which gives up after 10,000 */
 
 #endif

@@ -262,6 +262,39 @@ static void clients_go_at_any_time(void **state) {
     close_db();
 }
 
+/* A handler that asks again at once, of whom nothing can be had: others have their turn nevertheless. */
+static void insist_without(bool down) {
+    struct rig_client *client = rig_connect(&db.rig);
+    uint64_t turns = db.rig.worker->turn;
+    db_app_tries = 0;
+    for (int i = 0; i < 3 && !down; i++) {
+        rig_send(&db.rig, rig_connect(&db.rig), GET("/slow?id=9"));
+        rig_run(&db.rig, 10);
+    }
+    rig_send(&db.rig, client, GET("/insist"));
+    for (int i = 0; db_app_tries < 20; i++) {
+        assert_true(i < 100);
+        rig_run_ns(&db.rig, 20000);
+    }
+    turns = db.rig.worker->turn - turns;
+    assert_in_range(db_app_tries, 20, 16 * turns);
+    assert_has(get("/healthz", 200), "ok");
+}
+
+static void who_insists_does_not_stop_the_others(void **state) {
+    (void)state;
+    open_with("");
+    db_rig_stop(&db);
+    rig_run(&db.rig, 2000);
+    insist_without(true);
+    db_rig_start(&db);
+    rig_run(&db.rig, 2000);
+    close_db();
+    open_with("--db-connections 1 --db-inflight 1 --db-queue 1");
+    insist_without(false);
+    close_db();
+}
+
 static void a_changed_result_is_not_misread(void **state) {
     (void)state;
     open_with("--db-connections 1");
@@ -299,6 +332,7 @@ int main(void) {
         cmocka_unit_test(without_blocks_it_is_503),
         cmocka_unit_test(without_items_it_is_503),
         cmocka_unit_test(clients_go_at_any_time),
+        cmocka_unit_test(who_insists_does_not_stop_the_others),
         cmocka_unit_test(a_changed_result_is_not_misread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,7 +84,7 @@ static bool take_event(struct db *db, const struct pg_event *event) {
     switch (event->type) {
     case PG_EVENT_NONE: break;
     case PG_EVENT_ROW: query_take_row(db, event->query->user, &event->row); break;
-    case PG_EVENT_DONE: query_over(db, event->query->user); return true;
+    case PG_EVENT_DONE: query_ended(db, event->query->user); return true;
     case PG_EVENT_CONNECT: db_conn_connect(&db->conns[event->conn]); break;
     case PG_EVENT_JOB: db_conn_run_job(&db->conns[event->conn]); break;
     case PG_EVENT_CLOSE: db_conn_close(&db->conns[event->conn]); break;
@@ -101,6 +101,7 @@ static bool take_event(struct db *db, const struct pg_event *event) {
 
 bool db_take_events(struct db *db) {
     bool over = false;
+    db->pass++;
     for (struct pg_event event; pg_pool_next(&db->pool, &event);) {
         over |= take_event(db, &event);
     }
@@ -116,7 +117,7 @@ static bool take_over(struct db *db) {
     while (!list_empty(&now)) {
         struct rm_query *query = LIST_OWNER(now.next, struct rm_query, line);
         list_remove(&query->line);
-        query_over(db, query);
+        query_over(query);
     }
     return any;
 }

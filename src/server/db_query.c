@@ -128,6 +128,7 @@ static bool set_params(struct worker *worker, struct rm_query *query, const stru
 
 static void submit(struct db *db, struct rm_query *query) {
     query->state = QUERY_PENDING;
+    query->pass = db->pass;
     pg_pool_submit(&db->pool, &query->pg);
 }
 
@@ -283,19 +284,27 @@ static void settle(struct rm_query *query) {
     }
 }
 
-void query_over(struct db *db, struct rm_query *query) {
+void query_over(struct rm_query *query) {
     struct rm_exchange *x = query->wait.x;
     rm_assert(query->pg.status != PG_PENDING);
     if (query->spoiled && query->pg.status == PG_OK) {
         query->pg.status = PG_ROLLED_BACK;
     }
-    if (query->state == QUERY_PENDING) {
-        observe_add(&db->rows[query->pg.statement], db->worker->now_ns - query->pg.queued_ns);
-    }
     settle(query);
     session_end(x);
     wait_end(&query->wait);
     exchange_waited(x);
+}
+
+void query_ended(struct db *db, struct rm_query *query) {
+    rm_assert(query->state == QUERY_PENDING);
+    observe_add(&db->rows[query->pg.statement], db->worker->now_ns - query->pg.queued_ns);
+    if (query->pass == db->pass) {
+        query->state = QUERY_TOLD;
+        list_append(&db->over, &query->line);
+        return;
+    }
+    query_over(query);
 }
 
 void query_leave(struct rm_query *query) {
@@ -352,7 +361,9 @@ static void send_group(struct rm_exchange *x) {
         return;
     }
     for (struct pg_query *pg = &first->pg; pg != NULL; pg = pg->group_next) {
-        ((struct rm_query *)pg->user)->state = QUERY_PENDING;
+        struct rm_query *query = pg->user;
+        query->state = QUERY_PENDING;
+        query->pass = worker->db->pass;
     }
     pg_pool_submit(&worker->db->pool, &first->pg);
 }

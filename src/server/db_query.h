@@ -3,6 +3,7 @@
  *
  *     HELD (its group is not complete) --the handler returns--> PENDING --its end, or it is left--> OVER --> (back to the pool)
  *       \--it can't be sent--> TOLD (over, but its handler may not know yet) --the end of the turn--------/
+ *                               and from PENDING, when the pool has refused it at once
  *
  * Depends on: pg_pool.h, mem, waits.h, ringmain.h. One thread: the worker's. */
 #ifndef RM_SERVER_DB_QUERY_H
@@ -44,6 +45,7 @@ struct rm_query {
     struct block *at;      /* rm_next_row: the block with the next row, */
     uint32_t at_bytes;     /* and where in it */
     uint32_t plan_version; /* of the rows */
+    uint32_t pass;         /* PENDING: db->pass when it was submitted */
     struct pool *params_pool; /* where `params` goes back to; NULL: they are in `room` */
     char *params;
     uint8_t kind;          /* enum rm_rows, or QUERY_EACH */
@@ -74,9 +76,15 @@ struct rm_query *query_begin(struct rm_exchange *x, uint8_t kind, uint16_t state
 /* Says how it ends without having been sent, before the handler returns or after: `sqlstate` and `message` for PG_ERROR. */
 void query_refuse(struct rm_query *query, enum pg_status status, const char *sqlstate, const char *message);
 
-/* The pool's: a row has come; it is over. The exchange goes on then when that was its last wait. */
+/* The pool's: a row has come. */
 void query_take_row(struct db *db, struct rm_query *query, const struct pg_row *row);
-void query_over(struct db *db, struct rm_query *query);
+
+/* The pool's: it has ended. One that was submitted while the pool was telling what it had to say, and has ended already, is
+ * only put on db->over: else who asks again from each answer would never let it finish. */
+void query_ended(struct db *db, struct rm_query *query);
+
+/* It is over. The exchange goes on when that was its last wait. */
+void query_over(struct rm_query *query);
 
 /* Its exchange does not wait any longer: it is over as PG_LOST, and its memory is free of the pool. */
 void query_leave(struct rm_query *query);
