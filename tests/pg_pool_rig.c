@@ -139,7 +139,21 @@ static void check_end(struct rig *rig) {
     }
 }
 
+void rig_feed(struct rig *rig) {
+    while (rig->taken_count > 0) {
+        pool_give(&rig->blocks, rig->taken[--rig->taken_count]);
+    }
+}
+
+void rig_starve(struct rig *rig, uint32_t left) {
+    rig_feed(rig);
+    while (rig->blocks.free_count > left) {
+        rig->taken[rig->taken_count++] = pool_take(&rig->blocks);
+    }
+}
+
 void rig_release(struct rig *rig) {
+    rig_feed(rig);
     check_end(rig);
     for (uint32_t i = 0; i < rig->config.connections; i++) {
         chain_reset(&rig->conns[i].out);
@@ -304,7 +318,7 @@ static void to_server(struct rig *rig, uint32_t conn) {
         pg_backend_input(c->backend, span_of(b->data + b->start, n));
         chain_consume(&c->out, n);
     }
-    if (c->open && !c->closing && all && pg_backend_unsynced(c->backend) && !pg_backend_busy(c->backend)) {
+    if (c->open && !c->closing && all && rig->taken_count == 0 && pg_backend_unsynced(c->backend) && !pg_backend_busy(c->backend)) {
         rig_fault(rig, "connection %u waits without a Sync", conn);
     }
 }

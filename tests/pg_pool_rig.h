@@ -58,7 +58,8 @@ struct rig {
     struct pg_server_statement table[RIG_INTERNALS_AT + PG_INTERNAL_COUNT];
     char sql[RIG_INTERNALS_AT + PG_INTERNAL_COUNT][64];
     struct pool blocks;
-    void *block_memory, *pool_memory;
+    void *block_memory, *pool_memory, *taken[RIG_BLOCKS];
+    uint32_t taken_count;
     struct rig_conn conns[PG_CONNS_MAX];
     struct rig_cancel cancels[PG_CONNS_MAX];
     uint32_t cancel_count;
@@ -103,6 +104,10 @@ struct rig_query *rig_end(struct rig *rig, struct pg_session *session, enum pg_i
 struct rig_query *rig_in(struct rig *rig, struct pg_session *session, enum rig_statement statement, uint64_t timeout_ns);
 void rig_send(struct rig *rig, struct rig_query *first); /* submits it, and its group */
 void rig_leave(struct rig *rig, struct rig_query *query);
+
+/* Takes all blocks that are free but `left` of them; gives back what was taken before. */
+void rig_starve(struct rig *rig, uint32_t left);
+void rig_feed(struct rig *rig);
 
 /* The backend of a connection; NULL: none. */
 struct pg_backend *rig_backend(struct rig *rig, uint32_t conn);

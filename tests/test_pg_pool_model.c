@@ -123,6 +123,12 @@ static void do_session(void) {
     } else if (unit->count < 60) {
         struct rig_query *query = any_query(&rig.sessions[i]);
         unit->members[unit->count++] = query;
+        if (unit->count < 60 && chance(5) == 0) {
+            struct rig_query *second = any_query(&rig.sessions[i]);
+            known[second->key].deadline_ns = query->q.deadline_ns;
+            query->q.group_next = &second->q;
+            unit->members[unit->count++] = second;
+        }
         rig_send(&rig, query);
     }
 }
@@ -142,7 +148,7 @@ static void do_harm(void) {
     if (backend == NULL) {
         return;
     }
-    switch (chance(12)) {
+    switch (chance(13)) {
     case 0: pg_backend_terminate(backend, "57P01"); break;
     case 1: pg_backend_die(backend); break;
     case 2: rig.conns[conn].rude = true; break;
@@ -153,7 +159,14 @@ static void do_harm(void) {
     case 7: rig.server.refuse_sqlstate = rig.server.refuse_sqlstate != NULL ? NULL : "57P03"; break;
     case 8: rig.deaf_cancels = !rig.deaf_cancels; break;
     case 9: rig.hold_connects = !rig.hold_connects; break;
-    case 10: rig.silent_losses = !rig.silent_losses; break;
+    case 10:
+        if (rig.taken_count == 0) {
+            rig_starve(&rig, chance(3));
+        } else {
+            rig_feed(&rig);
+        }
+        break;
+    case 11: rig.silent_losses = !rig.silent_losses; break;
     default: rig.server.no_run_on = !rig.server.no_run_on; break;
     }
 }
@@ -291,9 +304,41 @@ static void judge(void) {
     }
 }
 
+static bool all_known(const struct pg_query *first) {
+    for (; first != NULL; first = first->group_next) {
+        if (!rig.pool.shared.plans[first->statement].known || rig.pool.describing[first->statement] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Nobody waits when a connection has nothing to do. */
+static void check_work(void) {
+    const struct pg_query *first = rig.pool.queue.head;
+    for (uint32_t i = 0; i < rig.config.connections && rig.taken_count == 0; i++) {
+        const struct pg_member *m = &rig.pool.members[i];
+        if (m->pg.state != PG_CONN_READY || !pg_conn_idle(&m->pg) || m->quiescing || rig.conns[i].closing) {
+            continue;
+        }
+        bool shared = m->session == NULL && m->rollback == 0 && !m->pg.tainted && rig.pool.sessions == NULL;
+        if (shared && first != NULL && all_known(first)) {
+            rig_fault(&rig, "connection %u is idle, and query %d waits", i, ((const struct rig_query *)first)->key);
+        }
+        const struct pg_query *next = m->session != NULL ? m->session->waiting.head : NULL;
+        if (next != NULL && all_known(next)) {
+            rig_fault(&rig, "connection %u is idle, and query %d of its session waits", i, ((const struct rig_query *)next)->key);
+        }
+        if (m->rollback != 0) {
+            rig_fault(&rig, "connection %u is idle, and its rollback %u waits", i, m->rollback);
+        }
+    }
+}
+
 /* Between turns. */
 static void check_now(void) {
     uint32_t waiting = 0;
+    check_work();
     for (const struct pg_query *q = rig.pool.queue.head; q != NULL; q = q->next) {
         waiting++;
         if (q->next != NULL && (int32_t)(q->next->generation - q->generation) <= 0) {
@@ -399,6 +444,7 @@ static void settle(void) {
     rig.server.chances = (struct pg_server_chances){ 0 };
     rig.unreachable = rig.deaf_cancels = rig.hold_connects = false;
     rig.server.refuse_sqlstate = NULL;
+    rig_feed(&rig);
     rig.on_row = NULL;
     for (uint32_t i = 0; i < rig.config.connections; i++) {
         rig.conns[i].rude = false;

@@ -199,6 +199,116 @@ static void full_queue(size_t piece) {
     end();
 }
 
+/* The first in line is not known, and will not be soon: when it goes, the next has its turn. */
+static void next_in_line(size_t piece, bool leave) {
+    up(2, 8, piece);
+    struct pg_session *s = open_session(0);
+    rig_run(&rig, RIG_MS);
+    pg_backend_stall(rig_backend(&rig, 1 - s->conn), true);
+    struct rig_query *a = rig_in(&rig, s, RIG_MANY, 20 * RIG_MS), *b = rig_in(&rig, s, RIG_WRITE, TIMEOUT);
+    rig_run(&rig, 10 * RIG_MS);
+    assert_status(b, PG_PENDING);
+    if (leave) {
+        rig_leave(&rig, a);
+    }
+    rig_run(&rig, 15 * RIG_MS);
+    assert_status(b, PG_OK);
+    pg_pool_close(&rig.pool, s);
+    rig_run(&rig, 5 * RIG_MS);
+    end();
+}
+
+static void next_of_who_left(size_t piece) {
+    next_in_line(piece, true);
+}
+
+static void next_of_who_was_late(size_t piece) {
+    next_in_line(piece, false);
+}
+
+/* ------------------------------------------------------------------------------------------------------- no memory ---- */
+
+/* What finds no block goes when there is one again, with nothing else happening. */
+static void no_block(size_t piece) {
+    up(3, 8, piece);
+    struct pg_session *s = open_session(0), *t = open_session(1);
+    struct rig_query *b = rig_in(&rig, t, RIG_WRITE, TIMEOUT);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(b, PG_OK);
+    rig_starve(&rig, 0);
+    pg_pool_close(&rig.pool, t); /* with a rollback */
+    struct rig_query *a = rig_in(&rig, s, RIG_WRITE, TIMEOUT), *q = rig_submit(&rig, RIG_WRITE, TIMEOUT);
+    struct rig_query *unknown = rig_submit(&rig, RIG_MANY, TIMEOUT), *late = rig_submit(&rig, RIG_READ, 20 * RIG_MS);
+    rig_run(&rig, 50 * RIG_MS);
+    assert_status(late, PG_BUSY);
+    assert_int_equal(a->executed + q->executed, 0);
+    assert_int_equal(rig.pool.exclusive, 2);
+    rig_feed(&rig);
+    rig_run(&rig, 10 * RIG_MS);
+    assert_status(a, PG_OK);
+    assert_status(q, PG_OK);
+    assert_status(unknown, PG_OK);
+    assert_int_equal(rig.pool.exclusive, 1);
+    assert_int_equal(figure(kills), 0);
+    pg_pool_close(&rig.pool, s);
+    rig_run(&rig, 5 * RIG_MS);
+    end();
+}
+
+/* A block for the first of a group, none for the second: nothing of it is sent. */
+static void half_a_block(size_t piece) {
+    up(1, 8, piece);
+    struct rig_query *a = rig_query(&rig, RIG_WRITE, TIMEOUT), *b = rig_query(&rig, RIG_WRITE, 0);
+    static char large[BLOCK_BYTES];
+    memcpy(large, b->params, b->q.params.len);
+    pg_put_u32(large + 6, BLOCK_ROOM - 100);
+    b->q.params = span_of(large, BLOCK_ROOM - 100 + 10);
+    rig_starve(&rig, 1);
+    group(a, b);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_int_equal(a->executed, 0);
+    assert_int_equal(figure(in_flight), 0);
+    rig_leave(&rig, b);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(a, PG_OK);
+    end();
+}
+
+/* A run whose bytes have left, and no block for its Sync. */
+static void no_block_for_a_sync(size_t piece) {
+    up(1, 8, piece);
+    struct rig_query *known = rig_submit(&rig, RIG_SHARED, TIMEOUT);
+    rig_run(&rig, 5 * RIG_MS);
+    struct rig_query *write = rig_submit(&rig, RIG_WRITE, TIMEOUT), *q = rig_submit(&rig, RIG_SHARED, TIMEOUT);
+    struct block *block = rig.conns[0].out.head;
+    pg_backend_input(rig_backend(&rig, 0), span_of(block->data + block->start, block->len - block->start));
+    chain_consume(&rig.conns[0].out, rig.conns[0].out.bytes);
+    rig_starve(&rig, 0);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(known, PG_OK);
+    assert_status(write, PG_OK);
+    assert_status(q, PG_PENDING);
+    rig_feed(&rig);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_status(q, PG_OK);
+    assert_int_equal(figure(kills), 0);
+    end();
+}
+
+/* None when a connection is made: it is tried again. */
+static void no_block_to_start(size_t piece) {
+    begin(2, 8, piece);
+    rig_start(&rig);
+    rig_starve(&rig, 0);
+    rig_run(&rig, 5 * RIG_MS);
+    assert_int_equal(figure(up), 0);
+    assert_string_equal(rig.down, "no memory for the startup");
+    rig_feed(&rig);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_int_equal(figure(up), 2);
+    end();
+}
+
 static void scenario(void **state) {
     void (*run)(size_t) = *(void (**)(size_t))*state;
     for (size_t i = 0; i < 3; i++) {
@@ -222,6 +332,12 @@ int main(void) {
         { "a rollback behind a slow query", slow_rollback },
         { "a rollback that is not answered", no_rollback },
         { "a session beside a full queue", full_queue },
+        { "next in line: the first has left", next_of_who_left },
+        { "next in line: the first was late", next_of_who_was_late },
+        { "no block is free", no_block },
+        { "no block for half of a group", half_a_block },
+        { "no block for a Sync", no_block_for_a_sync },
+        { "no block for a startup", no_block_to_start },
     };
     static void (*runs[sizeof rows / sizeof *rows])(size_t);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

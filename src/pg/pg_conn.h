@@ -166,7 +166,7 @@ bool pg_conn_room(const struct pg_conn *conn, uint32_t n);
 /* A Sync alone: the cheapest sign of life. False: no block or no slot is free. */
 [[gnu::warn_unused_result]] bool pg_conn_ping(struct pg_conn *conn);
 
-/* The end of the turn: the open run gets its Sync. False: no block is free; the connection must be given up. */
+/* The end of the turn: the open run gets its Sync. False: no block is free; to be tried again. */
 [[gnu::warn_unused_result]] bool pg_conn_flush(struct pg_conn *conn);
 
 /* Nothing will be sent any more: Terminate. */

@@ -148,6 +148,9 @@ void pg_pool_leave(struct pg_pool *pool, struct pg_query *q) {
         pgp_ungroup(q);
         pgp_list_remove(q->place == PLACE_QUEUE ? &pool->queue : &q->session->waiting, q);
         pool->figures.waiting--;
+        if (q->place == PLACE_SESSION && q->session->conn != CONN_NONE) { /* who is next may be another now */
+            pool->dirty |= UINT64_C(1) << q->session->conn;
+        }
         break;
     case PLACE_SENT:
         pg_conn_leave(&pool->members[q->conn].pg, q);
@@ -367,6 +370,8 @@ static void count(struct pg_pool *pool) {
 
 void pg_pool_flush(struct pg_pool *pool) {
     uint64_t looked = 0;
+    pool->dirty |= pool->starved;
+    pool->starved = 0;
     for (uint64_t dirty; (dirty = pool->dirty & ~looked) != 0;) { /* who was given something meanwhile is looked at, too */
         struct pg_member *m = &pool->members[__builtin_ctzll(dirty)];
         looked |= member_bit(pool, m);
@@ -381,7 +386,7 @@ void pg_pool_flush(struct pg_pool *pool) {
     for (uint64_t dirty = pool->dirty; dirty != 0; dirty &= dirty - 1) {
         struct pg_member *m = &pool->members[__builtin_ctzll(dirty)];
         if (member_serves(m) && !pg_conn_flush(&m->pg)) {
-            member_kill(pool, m, "no memory for a Sync");
+            pool->starved |= member_bit(pool, m);
         }
         member_count(pool, m);
     }

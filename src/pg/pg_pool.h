@@ -171,6 +171,7 @@ struct pg_pool {
     struct span input;
     uint64_t asked;       /* members that want something to be told */
     uint64_t dirty;       /* members that were given or told something since the last flush */
+    uint64_t starved;     /* members that found no block for what they have to send: dirty again in the next turn */
     uint64_t deadline_ns; /* nothing has to be looked at before; 0: never */
     uint64_t down_ns;     /* since when no connection is up */
     bool draining;

@@ -182,6 +182,7 @@ static void member_gave(struct pg_pool *pool, struct pg_member *m, uint32_t from
 bool member_give(struct pg_pool *pool, struct pg_member *m, struct pg_query *first) {
     uint32_t from = m->pg.tail;
     if (!pg_conn_query(&m->pg, first)) {
+        pool->starved |= member_bit(pool, m);
         return false;
     }
     struct pg_query *prev = NULL;

@@ -148,6 +148,7 @@ static void look_at_sessions(struct pg_pool *pool) {
     for (uint32_t i = 0; i < pool->config.connections; i++) {
         if (pool->members[i].session != NULL) {
             look_at_list(pool, &pool->members[i].session->waiting);
+            pool->dirty |= UINT64_C(1) << i; /* who is next may be another now */
         }
     }
 }
