@@ -410,6 +410,22 @@ static void refused(size_t piece) {
     end();
 }
 
+/* What the server wants is not allowed: tried slowly, told once. */
+static void refused_by_us(size_t piece) {
+    begin(2, 4, piece);
+    rig.server.password = "secret"; /* in clear text, which is not allowed */
+    rig_start(&rig);
+    rig_run(&rig, 4000 * RIG_MS);
+    assert_non_null(strstr(rig.down, "clear text"));
+    assert_int_equal(rig.downs, 1);
+    assert_int_equal(rig.connects, 2);
+    rig.server.password = NULL;
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_int_equal(rig.connects, 4);
+    assert_int_equal(figure(up), 2);
+    end();
+}
+
 /* Accepted, and then silence: given up at the connect timeout. */
 static void silent_startup(size_t piece) {
     begin(1, 8, piece);
@@ -485,6 +501,7 @@ int main(void) {
         { "lost behind rows", lost_behind_rows },
         { "never up, and then", never_up },
         { "refused", refused },
+        { "refused by us", refused_by_us },
         { "silence at startup", silent_startup },
         { "a restart with many waiting", restart },
     };

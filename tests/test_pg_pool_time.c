@@ -264,6 +264,24 @@ static void tainted(size_t piece) {
     end();
 }
 
+/* A server that makes a session useless each time, without having been asked for anything. */
+static void tainted_at_once(size_t piece) {
+    static const char parameter[] = "S\0\0\0\x1b" "client_encoding\0" "LATIN1";
+    rig_init(&rig, 1, 4, 1);
+    rig.piece = piece;
+    rig_start(&rig);
+    for (uint32_t turn = 0; turn < 3000; turn++, rig.now_ns += RIG_MS) {
+        rig_turn(&rig);
+        if (rig.pool.members[0].pg.state == PG_CONN_READY && !rig.conns[0].closing) {
+            pg_pool_input(&rig.pool, 0, span_of(parameter, sizeof parameter));
+        }
+    }
+    assert_in_range(rig.connects, 8, 20);
+    rig_run(&rig, 600 * RIG_MS);
+    assert_int_equal(figure(up), 1);
+    end();
+}
+
 /* The end: what is in flight and what waits is finished, then every connection says Terminate. */
 static void drained(size_t piece) {
     up(2, 4, piece, 1000 * RIG_MS);
@@ -327,6 +345,7 @@ int main(void) {
         { "discarded", discarded },
         { "a transaction is left open", leaked },
         { "SET", tainted },
+        { "a session that is useless each time", tainted_at_once },
         { "drained", drained },
         { "idle", idle },
     };

@@ -45,6 +45,12 @@ void conn_break(struct pg_conn *conn, const char *why) {
     words_text(&words, why);
 }
 
+/* Somebody has to do something about the server or the settings first. */
+static void refuse(struct pg_conn *conn, const char *why) {
+    conn->refused = conn->state != PG_CONN_BROKEN;
+    conn_break(conn, why);
+}
+
 static const char *type_name(char type) {
     switch (type) {
     case '1': return "ParseComplete";
@@ -193,7 +199,7 @@ void conn_take_parameter(struct pg_conn *conn, struct span body) {
         conn->foreign = !span_equal_nocase(value, SPAN("UTF8"));
         conn->tainted |= conn->foreign && conn->state == PG_CONN_READY;
     } else if (span_equal(name, SPAN("integer_datetimes")) && !span_equal(value, SPAN("on"))) {
-        conn_break(conn, "the server was built without integer_datetimes: its times can't be read");
+        refuse(conn, "the server was built without integer_datetimes: its times can't be read");
     }
 }
 
@@ -217,7 +223,7 @@ static bool authenticated(struct pg_conn *conn, enum pg_auth_result result, cons
         event->type = PG_CONN_JOB;
         return true;
     case PG_AUTH_PASSED: conn->passed = true; return false;
-    case PG_AUTH_FAILED: conn_break(conn, why); return false;
+    case PG_AUTH_FAILED: refuse(conn, why); return false;
     case PG_AUTH_FULL: conn_break(conn, "no memory is free for authentication"); return false;
     }
     return false;
@@ -270,7 +276,7 @@ static void take_negotiation(struct pg_conn *conn, struct span body) {
     if (conn->passed || !pg_read_negotiation(body, &negotiation)) {
         conn_break_at(conn, 'v', conn->passed ? "came when authentication was over" : "is malformed");
     } else if (negotiation.version != PG_VERSION_3_0 && negotiation.version != 0) {
-        conn_break(conn, "the server does not speak version 3.0 of the protocol");
+        refuse(conn, "the server does not speak version 3.0 of the protocol");
     }
 }
 
@@ -280,7 +286,7 @@ static bool take_first_ready(struct pg_conn *conn, struct span body, struct pg_c
         return false;
     }
     if (conn->foreign) {
-        conn_break(conn, "the server does not speak UTF-8: client_encoding was asked for, and another was given");
+        refuse(conn, "the server does not speak UTF-8: client_encoding was asked for, and another was given");
         return false;
     }
     if (conn->status != 'I') {

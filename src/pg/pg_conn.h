@@ -85,6 +85,7 @@ struct pg_conn {
     bool job;                 /* of authentication: is out */
     bool passed;              /* authentication is over */
     char status;              /* of the last Z: 'I', 'T', 'E' */
+    bool refused;             /* BROKEN by us, for what will not be different soon: the proof that is asked for, the encoding */
     bool foreign;             /* the server speaks another encoding than UTF-8 */
     bool tainted;             /* something was run that changes the session (SET, LISTEN, PREPARE ...), or a transaction was
                                  left open: to be replaced when it is idle */

@@ -48,7 +48,8 @@ struct pg_config {
     uint64_t down_timeout_ns;    /* how long a query waits when no connection is up */
     uint64_t transaction_ns;     /* an exclusive connection is given up after so long */
     uint64_t backoff_min_ns, backoff_max_ns; /* between attempts to connect; with jitter */
-    uint64_t refused_ns;     /* likewise, when the server refuses us: a wrong password, no such database */
+    uint64_t refused_ns;     /* likewise, when the server refuses us (a wrong password, no such database) or we refuse it
+                                (require_auth, its signature, its encoding) */
     uint64_t seed;           /* of the jitter */
     const char *application_name;
 };

@@ -43,9 +43,10 @@ static bool has_class(const char *sqlstate, const char *class) {
     return strncmp(sqlstate, class, strlen(class)) == 0;
 }
 
-/* A wrong password, no such database, no right to connect: somebody has to do something first. */
-static bool is_refused(const char *sqlstate) {
-    return has_class(sqlstate, "28") || has_class(sqlstate, "3D000") || has_class(sqlstate, "42501");
+/* A wrong password, no such database, no right to connect, or nothing that we want to connect to: somebody has to do something first. */
+static bool is_refused(const struct pg_conn *conn) {
+    const char *sqlstate = conn->sqlstate;
+    return conn->refused || has_class(sqlstate, "28") || has_class(sqlstate, "3D000") || has_class(sqlstate, "42501");
 }
 
 static uint64_t backoff(struct pg_pool *pool, struct pg_member *m) {
@@ -60,7 +61,7 @@ static uint64_t backoff(struct pg_pool *pool, struct pg_member *m) {
 /* When to try again. One that served well until now does so at once, but not all of them in the same moment. */
 static void plan_retry(struct pg_pool *pool, struct pg_member *m, bool served) {
     uint64_t wait;
-    if (is_refused(m->pg.sqlstate)) {
+    if (is_refused(&m->pg)) {
         wait = pool->config.refused_ns + random_below(pool, pool->config.refused_ns / 8);
     } else if (has_class(m->pg.sqlstate, "53") && !served) {
         wait = NS_PER_S + random_below(pool, NS_PER_S / 8);
@@ -333,6 +334,11 @@ static void member_close(struct pg_pool *pool, struct pg_member *m) {
     m->dropped = true;
     m->phase = MEMBER_CLOSING;
     m->next_try_ns = pool->now_ns;
+    if (m->backoff_ns != 0) { /* it has answered nothing since the last time */
+        m->next_try_ns += backoff(pool, m);
+    } else {
+        m->backoff_ns = pool->config.backoff_min_ns;
+    }
     ask_close(pool, m);
 }
 
