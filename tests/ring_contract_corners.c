@@ -47,7 +47,7 @@ static void full_turn_keeps_readiness(struct rig *rig) {
     for (uint32_t i = 0; i < PAIRS; i++) link_send(clients[i], 100);
     rig_wait(rig, CLIENT, ring_now(rig->ring[CLIENT]) + FAR_NS);
     uint64_t received = 0, ticks = rig->ticks[SERVER];
-    while (received < 100 * PAIRS) {
+    while (received < 100 * PAIRS || rig->finished[SERVER] < TURN_MAX) { /* a busy machine's helpers may be late */
         rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + FAR_NS);
         if (rig->world != NULL) rig_wait(rig, CLIENT, 1);
         RIG_CHECK(rig, rig->ticks[SERVER] == ticks);

@@ -376,6 +376,7 @@ static uint32_t io_workers(void) {
 
 /* Each kind of operation once; none of them may make the kernel start a worker thread for it. */
 static void no_worker_threads(struct rig *rig) {
+    uint32_t before = io_workers(); /* of rings that are gone: idle ones stay for some seconds */
     rig_open_listening(rig, NULL);
     for (uint32_t i = 0; i < 4; i++) {
         struct link *client = rig_pair(rig), *server = client->peer;
@@ -391,11 +392,11 @@ static void no_worker_threads(struct rig *rig) {
         else
             link_reset(server);
         RIG_UNTIL(rig, client->ended && server->closed);
-        RIG_CHECK(rig, io_workers() == 0);
+        RIG_CHECK(rig, io_workers() <= before);
     }
     link_close(rig->listener);
     RIG_UNTIL(rig, rig->listener->closed);
-    RIG_CHECK(rig, io_workers() == 0);
+    RIG_CHECK(rig, io_workers() <= before);
 }
 
 const struct contract_scenario contract_process[] = {

@@ -108,6 +108,9 @@ def copy_program(program, folder, with_libraries=False):
     os.chmod(folder, 0o755)
     target = shutil.copy(program, folder)
     os.chmod(target, 0o755)
+    for library in libraries(program):
+        if not library.startswith(("/lib", "/usr/lib")):
+            shutil.copy(library, folder)
     for library in libraries(program) if with_libraries else ():
         place = Path(folder) / library.lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)

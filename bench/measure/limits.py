@@ -2,7 +2,9 @@
 Checks (measure/bounds.py)."""
 import os
 import resource
+import re
 import shutil
+import subprocess
 import socket
 import threading
 import time
@@ -88,6 +90,12 @@ def many_workers_memory(build, folder, seconds):
                 yield at_most(what, MANY_RSS_MIB, peak.most.resident / MIB, " MiB", apart(peak.most))
 
 
+def own_libraries(program):
+    """Paths of those that are no part of the system."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    return [path for path in re.findall(r"=> (/\S+)", listed) if not path.startswith(("/lib", "/usr/lib"))]
+
+
 def copy_for_everybody(build, folder):
     """A build folder with nothing but arena, in a place that a user without rights can reach: a checkout may lie below a
     home that is closed to others."""
@@ -95,6 +103,8 @@ def copy_for_everybody(build, folder):
     (copy / "examples").mkdir(parents=True)
     for name in ("arena", "dataset.tsv"):
         shutil.copy(Path(build) / "examples" / name, copy / "examples")
+    for library in own_libraries(Path(build) / "examples/arena"):
+        shutil.copy(library, copy / "examples")
     for path in (Path(folder), copy, copy / "examples"):
         path.chmod(0o755)
     return copy
