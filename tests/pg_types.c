@@ -102,7 +102,7 @@ static struct pg_arg some_value(struct random *random, uint32_t oid) {
         return of_int(random_below(random, 9) == 0 ? (number & 1 ? INT32_MAX : INT32_MIN)
                                                    : random_below(random, 2) == 0 ? number : number % 1500000);
     case PG_TIMESTAMP: case PG_TIMESTAMPTZ:
-        number = (int64_t)(random_next(random) % UINT64_C(9434000000000000000)) - INT64_C(210866803200000000);
+        number = (int64_t)(random_next(random) % UINT64_C(9434000000000000000) - UINT64_C(210866803200000000));
         return of_int(random_below(random, 9) == 0 ? (number & 1 ? INT64_MAX : INT64_MIN)
                                                    : random_below(random, 2) == 0 ? number : number / 100 % 100000000000000 * 100);
     case PG_UUID: case PG_BYTEA: {

@@ -274,7 +274,7 @@ static void insist_without(bool down) {
     rig_send(&db.rig, client, GET("/insist"));
     for (int i = 0; db_app_tries < 20; i++) {
         assert_true(i < 100);
-        rig_run_ns(&db.rig, 20000);
+        rig_run_ns(&db.rig, 400000);
     }
     turns = db.rig.worker->turn - turns;
     assert_in_range(db_app_tries, 20, 16 * turns);
