@@ -43,7 +43,8 @@ static bool has_class(const char *sqlstate, const char *class) {
     return strncmp(sqlstate, class, strlen(class)) == 0;
 }
 
-/* A wrong password, no such database, no right to connect, or nothing that we want to connect to: somebody has to do something first. */
+/* A wrong password, no such database, no right to connect, or nothing that we want to connect to: somebody has to do
+ * something first. */
 static bool is_refused(const struct pg_conn *conn) {
     const char *sqlstate = conn->sqlstate;
     return conn->refused || has_class(sqlstate, "28") || has_class(sqlstate, "3D000") || has_class(sqlstate, "42501");
