@@ -318,6 +318,82 @@ static void idle(size_t piece) {
     end();
 }
 
+static void start_to_ping(uint32_t connections, size_t piece) {
+    rig_init(&rig, connections, 4, 1);
+    rig.piece = piece;
+    rig.config.grace_ns = 50 * RIG_MS;
+    rig.config.ping_ns = 200 * RIG_MS;
+    start();
+}
+
+/* A sign of life of who has nothing to do, and of nobody else. */
+static void pings(size_t piece) {
+    start_to_ping(2, piece);
+    uint64_t syncs = rig.server.syncs;
+    rig_run(&rig, 2000 * RIG_MS);
+    assert_in_range(rig.server.syncs - syncs, 18, 20);
+    struct rig_query *q = NULL;
+    struct pg_session *session = &rig.sessions[0];
+    pg_pool_open(&rig.pool, session, PG_BEGIN, 0);
+    rig_run(&rig, 300 * RIG_MS);
+    syncs = rig.server.syncs;
+    for (int i = 0; i < 20; i++) {
+        q = rig_submit(&rig, RIG_READ, 1000 * RIG_MS);
+        rig_run(&rig, 99 * RIG_MS);
+        assert_status(q, PG_OK);
+    }
+    assert_int_equal(rig.server.syncs - syncs, 20);
+    pg_pool_close(&rig.pool, session);
+    assert_int_equal(figure(kills), 0);
+    assert_int_equal(figure(in_flight), 0);
+    end();
+}
+
+/* It went without a word: replaced before anybody needs it, without a cancel. */
+static void silent_death(size_t piece) {
+    start_to_ping(1, piece);
+    pg_backend_stall(rig_backend(&rig, 0), true);
+    rig_run(&rig, 260 * RIG_MS);
+    assert_int_equal(figure(kills), 1);
+    assert_int_equal(figure(cancels), 0);
+    assert_string_equal(rig.down, "an idle connection gives no sign of life");
+    rig_run(&rig, 60 * RIG_MS);
+    assert_int_equal(figure(up), 1);
+    pg_backend_stall(rig_backend(&rig, 0), true);
+    rig.server.no_run_on = true;
+    for (int i = 0; i < 210 && !rig.pool.members[0].pinged; i++) {
+        rig_run(&rig, 0);
+        rig.now_ns += RIG_MS;
+    }
+    struct rig_query *read = rig_submit(&rig, RIG_READ, 1000 * RIG_MS), *write = rig_submit(&rig, RIG_WRITE, 1000 * RIG_MS);
+    rig_run(&rig, 400 * RIG_MS);
+    assert_int_equal(figure(kills), 2);
+    assert_int_equal(figure(cancels), 0);
+    assert_status(read, PG_OK);
+    assert_status(write, PG_LOST);
+    end();
+}
+
+/* No memory for a ping: later. Not wanted: never. */
+static void no_ping(size_t piece) {
+    start_to_ping(1, piece);
+    rig_starve(&rig, 0);
+    rig_run(&rig, 500 * RIG_MS);
+    uint64_t syncs = rig.server.syncs;
+    rig_feed(&rig);
+    rig_run(&rig, 60 * RIG_MS);
+    assert_int_equal(rig.server.syncs - syncs, 1);
+    assert_int_equal(figure(kills), 0);
+    end();
+    rig_init(&rig, 1, 4, 1);
+    rig.config.ping_ns = 0;
+    start();
+    syncs = rig.server.syncs;
+    rig_run(&rig, 40000 * RIG_MS);
+    assert_int_equal(rig.server.syncs - syncs, 0);
+    end();
+}
+
 static void scenario(void **state) {
     void (*run)(size_t) = *(void (**)(size_t))*state;
     for (size_t i = 0; i < 3; i++) {
@@ -348,6 +424,9 @@ int main(void) {
         { "a session that is useless each time", tainted_at_once },
         { "drained", drained },
         { "idle", idle },
+        { "a sign of life", pings },
+        { "died while idle", silent_death },
+        { "no sign of life is asked for", no_ping },
     };
     static void (*runs[sizeof rows / sizeof *rows])(size_t);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -27,6 +27,7 @@ void pg_config_default(struct pg_config *config) {
         .backoff_min_ns = UINT64_C(50) * NS_PER_MS,
         .backoff_max_ns = UINT64_C(500) * NS_PER_MS,
         .refused_ns = UINT64_C(5000) * NS_PER_MS,
+        .ping_ns = UINT64_C(30000) * NS_PER_MS,
         .application_name = "ringmain",
     };
 }

@@ -18,6 +18,8 @@
  *     26000, 42P05, 0A000 (RevalidateCachedQuery)  prepared and described anew and sent again, once, outside of sessions
  *     skipped, because another of its run failed   sent again with a Sync of its own
  *     57014 while a cancel was meant for another   read-only: sent again, once; else the error
+ *     its connection had died while it was idle    seen before: one that nobody used for `ping` has to answer a Sync within
+ *                                               `grace`, else it is replaced
  *     it leaves a transaction open                 PG_ERROR, 25001, and its connection is closed when it is idle
  *
  * What is sent again goes where it was in the queue: before everything that was submitted after it.
@@ -50,6 +52,7 @@ struct pg_config {
     uint64_t backoff_min_ns, backoff_max_ns; /* between attempts to connect; with jitter */
     uint64_t refused_ns;     /* likewise, when the server refuses us (a wrong password, no such database) or we refuse it
                                 (require_auth, its signature, its encoding) */
+    uint64_t ping_ns;        /* a connection that was idle for so long is asked for a sign of life; 0: never */
     uint64_t seed;           /* of the jitter */
     const char *application_name;
 };
@@ -124,6 +127,8 @@ struct pg_member {
     uint64_t backoff_ns;  /* of the last failure; 0: it has answered a query since */
     uint64_t cancel_ns;   /* quiescing: when the cancel was sent */
     uint32_t cancel_slot; /* likewise: for what was the head then */
+    uint32_t ping_slot;   /* pinged: the slot of the ping */
+    bool pinged;          /* it may not be answered yet */
     uint32_t counted;     /* of figures.in_flight */
     uint64_t used;        /* when something was given to it last: counts on */
     uint64_t *late;       /* by slot: its deadline; 0: none */

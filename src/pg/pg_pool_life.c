@@ -116,6 +116,9 @@ void pg_pool_connected(struct pg_pool *pool, uint32_t conn, struct chain *out,
 void member_up(struct pg_pool *pool, struct pg_member *m) {
     m->phase = MEMBER_SERVING;
     m->failed = false;
+    m->pinged = false;
+    m->pg.head_since_ns = pool->now_ns;
+    pgp_note(pool, pool->config.ping_ns != 0 ? pool->now_ns + pool->config.ping_ns : 0);
     m->counted = 0;
     pool->figures.up++;
     pool->figures.connects++;

@@ -42,7 +42,36 @@ static void look_at_slots(struct pg_pool *pool, struct pg_member *m) {
     }
 }
 
+/* A connection that died while it was idle says nothing of it: the next query would wait for it until its deadline. Since
+ * when it is idle its FIFO knows. False: it is dead. */
+static bool look_for_life(struct pg_pool *pool, struct pg_member *m) {
+    const struct pg_config *config = &pool->config;
+    bool idle = pg_conn_idle(&m->pg);
+    uint64_t since_ns = m->pg.head_since_ns;
+    m->pinged = m->pinged && !idle && m->pg.head == m->ping_slot;
+    if (m->pinged && since_ns + config->grace_ns <= pool->now_ns) {
+        member_kill(pool, m, "an idle connection gives no sign of life");
+        return false;
+    }
+    if (config->ping_ns == 0 || member_exclusive(m) || m->quiescing) {
+        return true;
+    }
+    if (idle && since_ns + config->ping_ns <= pool->now_ns && pg_conn_ping(&m->pg)) {
+        m->pinged = true;
+        m->ping_slot = m->pg.tail - 1;
+        m->late[m->ping_slot & m->pg.slot_mask] = 0;
+        pool->dirty |= member_bit(pool, m);
+        since_ns = pool->now_ns;
+    }
+    uint64_t next_ns = m->pinged ? since_ns + config->grace_ns : (idle ? since_ns : pool->now_ns) + config->ping_ns;
+    pgp_note(pool, next_ns > pool->now_ns ? next_ns : pool->now_ns + config->grace_ns); /* the latter: no block was free */
+    return true;
+}
+
 static void look_at_serving(struct pg_pool *pool, struct pg_member *m) {
+    if (!look_for_life(pool, m)) {
+        return;
+    }
     look_at_slots(pool, m);
     if (m->session != NULL) {
         if (m->session->until_ns <= pool->now_ns) {
