@@ -249,12 +249,39 @@ static void take_done(struct rig *rig, const struct pg_event *event) {
     }
 }
 
+static void start_job(struct rig *rig, uint32_t conn) {
+    struct rig_conn *c = &rig->conns[conn];
+    if (c->job || !c->open || rig->pool.members[conn].pg.auth.job.kind != PG_JOB_MD5) {
+        rig_fault(rig, "a job where none can be");
+    }
+    c->job = true;
+    c->job_ns = rig->now_ns + rig->job_ns;
+}
+
+static void drain(struct rig *rig);
+
+/* What a helper would compute, but for the hash: that is "md5" and the password's length. */
+static void end_job(struct rig *rig, uint32_t conn) {
+    struct rig_conn *c = &rig->conns[conn];
+    struct pg_auth_job *job = &rig->pool.members[conn].pg.auth.job;
+    if (!c->job || c->job_ns > rig->now_ns) {
+        return;
+    }
+    c->job = false;
+    job->failed = rig->failed_jobs;
+    snprintf(job->md5, sizeof job->md5, "md5%d", (int)strlen(job->password));
+    if (!c->closing) {
+        pg_pool_job_done(&rig->pool, conn);
+        drain(rig);
+    }
+}
+
 static void drain(struct rig *rig) {
     struct pg_event event;
     while (pg_pool_next(&rig->pool, &event)) {
         switch (event.type) {
-        case PG_EVENT_NONE:
-        case PG_EVENT_JOB: rig_fault(rig, "an event %d", event.type); break;
+        case PG_EVENT_NONE: rig_fault(rig, "an event of no type"); break;
+        case PG_EVENT_JOB: start_job(rig, event.conn); break;
         case PG_EVENT_ROW: take_row(rig, &event); break;
         case PG_EVENT_DONE: take_done(rig, &event); break;
         case PG_EVENT_CONNECT: connect_now(rig, event.conn); break;
@@ -352,8 +379,9 @@ void rig_turn(struct rig *rig) {
             connect_now(rig, i);
             drain(rig);
         }
+        end_job(rig, i);
         from_server(rig, i);
-        if (rig->conns[i].closing && !rests(rig)) {
+        if (rig->conns[i].closing && !rig->conns[i].job && !rests(rig)) {
             rig->conns[i].closing = false;
             close_now(rig, i);
             drain(rig);

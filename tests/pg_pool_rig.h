@@ -38,6 +38,8 @@ struct rig_query {
 struct rig_conn {
     bool open, closing, wants; /* wants: rig->hold_connects */
     bool rude;             /* its end comes as a reset: what was not read is lost */
+    bool job;              /* is out, */
+    uint64_t job_ns;       /* and done then; nothing is closed before */
     struct chain out;
     struct pg_backend *backend;
 };
@@ -74,6 +76,8 @@ struct rig {
     bool unreachable;           /* connects fail */
     bool hold_connects;         /* connects wait */
     bool deaf_cancels;          /* cancels wait */
+    uint64_t job_ns;            /* that a job takes */
+    bool failed_jobs;
     bool silent_losses;         /* pg_pool_lost is not called behind a CLOSE */
     void *arg;
     void (*on_row)(struct rig *rig, struct rig_query *query);

@@ -98,6 +98,7 @@ struct pg_server {
     uint32_t connections_max;     /* FATAL 53300 above; 0: PG_BACKENDS_MAX */
     const char *refuse_sqlstate;  /* every startup is refused with it; NULL: none */
     const char *password;         /* cleartext is asked for; NULL: trust */
+    bool md5;                     /* ... as md5: `password` is what the client answers then */
     bool no_key;                  /* no BackendKeyData */
     bool no_run_on;               /* when a client goes, what it has sent is not run any more */
     void *arg;                    /* of the hooks, which may be NULL: a statement was executed; its transaction committed */

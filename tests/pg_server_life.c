@@ -64,7 +64,10 @@ static void startup(struct pg_backend *b, const char *body, size_t len) {
         refuse(b, "57P03");
     } else if (server->password != NULL) {
         size_t at = say_begin(b, 'R');
-        say_u32(b, 3);
+        say_u32(b, server->md5 ? 5 : 3);
+        if (server->md5) {
+            say_u32(b, 0x73616c74);
+        }
         say_end(b, at);
         say_release(b);
         b->phase = BACKEND_PASSWORD;

@@ -389,6 +389,14 @@ static void configure(uint64_t seed) {
     rig.config.send_bytes = chance(2) == 0 ? 100 : 65536;
     rig.config.prepare = chance(4) > 0;
     rig.settings.connect_timeout_ns = 100 * RIG_MS;
+    rig.config.ping_ns = chance(2) == 0 ? (1 + chance(50)) * RIG_MS : 0;
+    if (chance(4) == 0) {
+        strcpy(rig.settings.password, "secret");
+        rig.settings.has_password = true;
+        rig.server.password = "md56";
+        rig.server.md5 = true;
+        rig.job_ns = chance(20) * RIG_MS;
+    }
     rig.lazy = true;
     rig.server.service_ns_max = chance(2) == 0 ? 0 : (1 + chance(8)) * RIG_MS;
     rig.server.no_key = chance(8) == 0;
@@ -444,6 +452,7 @@ static void settle(void) {
     rig.server.chances = (struct pg_server_chances){ 0 };
     rig.unreachable = rig.deaf_cancels = rig.hold_connects = false;
     rig.server.refuse_sqlstate = NULL;
+    rig.pool.config.ping_ns = 0; /* a network as lazy as this costs connections */
     rig_feed(&rig);
     rig.on_row = NULL;
     for (uint32_t i = 0; i < rig.config.connections; i++) {

@@ -309,6 +309,83 @@ static void no_block_to_start(size_t piece) {
     end();
 }
 
+/* ------------------------------------------------------------------------------------------------------------ jobs ---- */
+
+static void begin_with_job(size_t piece) {
+    begin(2, 8, piece);
+    strcpy(rig.settings.password, "secret");
+    rig.settings.has_password = true;
+    rig.settings.connect_timeout_ns = 100 * RIG_MS;
+    rig.server.password = "md56";
+    rig.server.md5 = true;
+    rig.job_ns = 20 * RIG_MS;
+}
+
+/* Hashing takes its time; nobody waits for it but who needs it. */
+static void a_job(size_t piece) {
+    begin_with_job(piece);
+    rig_start(&rig);
+    rig_run(&rig, 18 * RIG_MS);
+    assert_true(rig.conns[0].job && rig.conns[1].job);
+    assert_int_equal(figure(up), 0);
+    struct rig_query *q = rig_submit(&rig, RIG_READ, TIMEOUT);
+    rig_run(&rig, 15 * RIG_MS);
+    assert_int_equal(figure(up), 2);
+    assert_status(q, PG_OK);
+    rig.server.password = "other";
+    pg_backend_die(rig_backend(&rig, 0));
+    rig_run(&rig, 150 * RIG_MS);
+    assert_non_null(strstr(rig.down, "28P01"));
+    assert_int_equal(figure(up), 1);
+    end();
+}
+
+/* The server goes, our time is up, we stop: the memory is the job's until it is done, and it has no consequence. */
+static void a_job_for_nothing(size_t piece) {
+    begin_with_job(piece);
+    rig_start(&rig);
+    rig_run(&rig, 5 * RIG_MS);
+    for (uint32_t i = 0; i < 2; i++) {
+        pg_backend_die(rig_backend(&rig, i));
+    }
+    rig_run(&rig, 2 * RIG_MS);
+    assert_true(rig.conns[0].closing && rig.conns[0].job);
+    rig_run(&rig, 600 * RIG_MS);
+    assert_int_equal(figure(up), 2);
+    rig.job_ns = 150 * RIG_MS;
+    pg_backend_die(rig_backend(&rig, 0));
+    while (!rig.conns[0].job) {
+        rig_run(&rig, RIG_MS);
+    }
+    rig_run(&rig, 110 * RIG_MS);
+    assert_true(rig.conns[0].closing && rig.conns[0].job); /* given up at 100 ms */
+    rig.job_ns = 20 * RIG_MS;
+    rig_run(&rig, 600 * RIG_MS);
+    assert_int_equal(figure(up), 2);
+    pg_backend_die(rig_backend(&rig, 0));
+    while (!rig.conns[0].job) {
+        rig_run(&rig, RIG_MS);
+    }
+    pg_pool_drain(&rig.pool);
+    rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(figure(up), 0);
+    assert_int_equal(rig.pool.members[0].phase, 0);
+    end();
+}
+
+static void a_job_fails(size_t piece) {
+    begin_with_job(piece);
+    rig.failed_jobs = true;
+    rig_start(&rig);
+    rig_run(&rig, 3000 * RIG_MS);
+    assert_string_equal(rig.down, "hashing for authentication failed");
+    assert_int_equal(rig.connects, 2);
+    rig.failed_jobs = false;
+    rig_run(&rig, 4000 * RIG_MS);
+    assert_int_equal(figure(up), 2);
+    end();
+}
+
 static void scenario(void **state) {
     void (*run)(size_t) = *(void (**)(size_t))*state;
     for (size_t i = 0; i < 3; i++) {
@@ -338,6 +415,9 @@ int main(void) {
         { "no block for half of a group", half_a_block },
         { "no block for a Sync", no_block_for_a_sync },
         { "no block for a startup", no_block_to_start },
+        { "a job of authentication", a_job },
+        { "a job for nothing", a_job_for_nothing },
+        { "a job that fails", a_job_fails },
     };
     static void (*runs[sizeof rows / sizeof *rows])(size_t);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
