@@ -53,6 +53,19 @@ static void behind_a_slow_head(size_t piece) {
     end();
 }
 
+/* The owner was busy for an hour before it looked at what the pool wants. */
+static void late_first_turn(size_t piece) {
+    rig_init(&rig, 2, 8, 1);
+    rig.piece = piece;
+    rig_start(&rig);
+    rig.now_ns += UINT64_C(3600000) * RIG_MS;
+    rig_run(&rig, 50 * RIG_MS);
+    assert_int_equal(rig.ups, 2);
+    assert_int_equal(rig.closes, 0);
+    assert_int_equal(figure(connect_failures), 0);
+    end();
+}
+
 /* Waits in the queue for longer than it may: never sent. */
 static void in_the_queue(size_t piece) {
     up(1, 1, piece, 1000 * RIG_MS);
@@ -410,6 +423,7 @@ int main(void) {
     static struct rows all;
     static const struct row rows[] = {
         { "a deadline behind a slow head", behind_a_slow_head },
+        { "a late first turn", late_first_turn },
         { "a deadline in the queue", in_the_queue },
         { "a cancel", cancelled },
         { "a cancel that hits another", collateral },

@@ -109,6 +109,9 @@ static void look_at_member(struct pg_pool *pool, struct pg_member *m) {
         return;
     case MEMBER_CONNECTING:
     case MEMBER_STARTING:
+        if ((m->ask & ASK_CONNECT) != 0) { /* nobody has been told: its time has not begun */
+            m->deadline_ns = pool->now_ns + pool->config.settings->connect_timeout_ns;
+        }
         if (m->deadline_ns <= pool->now_ns) {
             member_kill(pool, m, "the server does not answer in time");
         } else {
