@@ -233,7 +233,10 @@ static void without_items_it_is_503(void **state) {
     rig_replenish(&db.rig);
     rig_exhaust(&db.rig, PLAN_SESSIONS, 0);
     get("/commit", 503);
+    get("/forget", 503);
     rig_replenish(&db.rig);
+    rig_run(&db.rig, 1000);
+    assert_int_equal(committed_count, 0); /* nor outside of a transaction */
     rig_exhaust(&db.rig, PLAN_BODIES, 0);
     assert_string_equal(get("/echo?bytes=100000", 200), "busy///0/0\n");
     rig_replenish(&db.rig);

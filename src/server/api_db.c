@@ -36,9 +36,13 @@ struct rm_arg rm_bytes_arg(struct span value) {
 
 /* -------------------------------------------------------------------------------------------------------- start ---- */
 
-/* May a query be started? Without a database the answer is 503, and the log says so once in a while. */
+/* May a query be started? Without a database the answer is 503, and the log says so once in a while. Behind something that
+ * could not be started nothing is: what was to be part of a transaction must not happen outside of it. */
 static bool has_database(struct rm_exchange *x) {
     if (!exchange_may_wait(x, "asked the database from its piece function")) {
+        return false;
+    }
+    if (x->shed) {
         return false;
     }
     if (worker_of(x->http.shared)->db == NULL) {
@@ -129,9 +133,7 @@ static struct rm_query *end_transaction(struct rm_exchange *x, enum pg_internal 
         return NULL;
     }
     if (x->session == NULL || x->session->ending) {
-        if (!x->shed) {
-            exchange_mistake(x, "ended a transaction that it had not begun");
-        }
+        exchange_mistake(x, "ended a transaction that it had not begun");
         return NULL;
     }
     bool spoiled = x->session->spoiled && how == PG_COMMIT;
