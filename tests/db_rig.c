@@ -46,6 +46,7 @@ static void push(struct db_rig *db, struct db_rig_conn *conn) {
     memcpy(copy, out.data, out.len);
     conn->segment = (struct iovec){ copy, out.len };
     conn->sending = true;
+    db->pushed += out.len;
     ring_send(db->ring, conn->id, &conn->segment, 1, RING_SEND_LOUD);
 }
 
@@ -87,8 +88,7 @@ static void set_clock(struct db_rig *db) {
     while (ring_next(db->clock, &event)) {}
 }
 
-static void turn(void *arg, uint64_t until_ns) {
-    struct db_rig *db = arg;
+static void one_turn(struct db_rig *db, uint64_t until_ns) {
     assert_int_equal(ring_wait(db->ring, until_ns), 0);
     pg_server_turn(&db->server, sim_now(db->rig.world));
     for (struct ring_event event; ring_next(db->ring, &event);) {
@@ -97,6 +97,21 @@ static void turn(void *arg, uint64_t until_ns) {
     for (uint32_t i = 0; i < PG_BACKENDS_MAX; i++) {
         push(db, &db->conns[i]);
     }
+}
+
+/* Its deadline is told in turns that don't sleep, until it has no other plans: then only others let time leap. */
+void db_rig_turn(struct db_rig *db) {
+    uint64_t told_ns;
+    do {
+        told_ns = pg_server_deadline(&db->server);
+        ring_wake(db->ring);
+        one_turn(db, told_ns);
+    } while (pg_server_deadline(&db->server) != told_ns);
+}
+
+static void turn(void *arg, uint64_t until_ns) {
+    struct db_rig *db = arg;
+    one_turn(db, until_ns);
     set_clock(db);
     if (db->server.fault[0] != '\0') {
         fail_msg("the client is wrong: %s", db->server.fault);
@@ -122,16 +137,22 @@ void db_rig_stop(struct db_rig *db) {
     }
 }
 
-void db_rig_open_world(struct db_rig *db, const struct rm_app *app, const char *line, struct pg_server_statement *statements,
-                       uint32_t count, uint64_t seed, const struct sim_options *options) {
-    memset(db, 0, sizeof *db);
-    rig_open_world(&db->rig, app, line, seed, options);
+void db_rig_attach(struct db_rig *db, struct sim_world *world, struct pg_server_statement *statements, uint32_t count,
+                   uint64_t seed) {
+    db->rig.world = world;
     pg_server_init(&db->server, statements, count, seed);
-    struct ring_config config = { .choice = RING_SIM, .sockets_max = 2 * PG_BACKENDS_MAX, .world = db->rig.world };
+    struct ring_config config = { .choice = RING_SIM, .sockets_max = 2 * PG_BACKENDS_MAX, .world = world };
     ring_tuning_default(&config.tuning);
     struct ring_report report;
     assert_int_equal(ring_open(&config, &db->ring, &report), 0);
     assert_int_equal(ring_open(&config, &db->clock, &report), 0);
+}
+
+void db_rig_open_world(struct db_rig *db, const struct rm_app *app, const char *line, struct pg_server_statement *statements,
+                       uint32_t count, uint64_t seed, const struct sim_options *options) {
+    memset(db, 0, sizeof *db);
+    rig_open_world(&db->rig, app, line, seed, options);
+    db_rig_attach(db, db->rig.world, statements, count, seed);
     db->rig.turn_others = turn;
     db->rig.others = db;
 }
@@ -149,13 +170,17 @@ void db_rig_open(struct db_rig *db, const struct rm_app *app, const char *line, 
     }
 }
 
-void db_rig_close(struct db_rig *db) {
+void db_rig_detach(struct db_rig *db) {
     for (uint32_t i = 0; i < PG_BACKENDS_MAX; i++) {
         free(db->conns[i].segment.iov_base);
     }
     ring_release(db->ring);
     ring_release(db->clock);
     pg_server_release(&db->server);
+}
+
+void db_rig_close(struct db_rig *db) {
+    db_rig_detach(db);
     rig_close(&db->rig);
 }
 

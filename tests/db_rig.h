@@ -20,6 +20,7 @@ struct db_rig {
     struct ring *ring, *clock;
     struct ring_id listener;
     bool listening;
+    uint64_t pushed; /* bytes that were given to sockets */
     struct db_rig_conn conns[PG_BACKENDS_MAX];
 };
 
@@ -30,6 +31,13 @@ void db_rig_open(struct db_rig *db, const struct rm_app *app, const char *line, 
 void db_rig_open_world(struct db_rig *db, const struct rm_app *app, const char *line, struct pg_server_statement *statements,
                        uint32_t count, uint64_t seed, const struct sim_options *options);
 void db_rig_close(struct db_rig *db);
+
+/* The same for who has a world and a worker of their own: of db->rig only `world` is used. db_rig_turn does what the server
+ * has to do now. */
+void db_rig_attach(struct db_rig *db, struct sim_world *world, struct pg_server_statement *statements, uint32_t count,
+                   uint64_t seed);
+void db_rig_turn(struct db_rig *db);
+void db_rig_detach(struct db_rig *db);
 
 /* It begins to listen; it stops, and every connection is reset. */
 void db_rig_start(struct db_rig *db);

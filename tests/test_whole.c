@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "mem/slab.h"
+#include "server/db.h"
 #include "server/log.h"
 
 enum { SEEDS = 500, REPEATED_SEEDS = 20, TURNS_MAX = 3000000 };
@@ -117,7 +118,7 @@ static void draw_faults(struct whole *w) {
     if (!whole_chance(random, 25)) {
         sim_options_rough(faults);
     }
-    faults->connections_max = 2 * WHOLE_CLIENTS_MAX;
+    faults->connections_max = 2 * WHOLE_CLIENTS_MAX + 2 * PG_CONNS_MAX;
     faults->sndbuf_bytes = DRAW(random, 64 * 1024, 64 * 1024, 9000, 700);
     if (whole_chance(random, 15)) {
         faults->emfile_ppm = 200000;
@@ -150,6 +151,12 @@ static void shrink_plan(struct whole *w) {
         uint32_t count = whole_between(&w->random, rows[i].low, rows[i].high);
         if (whole_chance(&w->random, 40) && plan->rows[rows[i].part].count > count) {
             plan->rows[rows[i].part].count = count;
+        }
+    }
+    static const enum plan_part queries[] = { PLAN_QUERIES, PLAN_SESSIONS };
+    for (size_t i = 0; i < 2 && w->db_on; i++) {
+        if (whole_chance(&w->db_random, 40)) {
+            plan->rows[queries[i]].count = whole_between(&w->db_random, 1, 6);
         }
     }
     plan->slab_bytes = 0;
@@ -186,6 +193,7 @@ static void open_world(struct whole *w) {
     }
     w->server_open = true;
     w->server.ring.world = w->world;
+    whole_open_db(w);
     w->scarce = whole_chance(&w->random, 35);
     if (w->scarce) {
         shrink_plan(w);
@@ -234,6 +242,7 @@ static void close_world(struct whole *w) {
     if (w->ring != NULL) {
         ring_release(w->ring);
     }
+    whole_close_db(w);
     if (w->world != NULL) {
         sim_world_free(w->world);
     }
@@ -275,6 +284,7 @@ static bool pools_full(const struct worker *worker) {
 /* Nothing is left of what the clients did. */
 static bool quiet(const struct worker *worker) {
     uint32_t timers = timer_armed(&worker->drain_timer) ? 1 : 0;
+    timers += worker->db != NULL && timer_armed(&worker->db->timer);
     bool parked = !list_empty(&worker->parked) || !list_empty(&worker->due);
     return worker->timers.count == timers && list_empty(&worker->open) && !parked && pools_full(worker);
 }
@@ -309,6 +319,7 @@ static void demand_figures(struct whole *w) {
     demand_equal(w, "connections closed, of those accepted", figures->closed, figures->accepted);
     demand_equal(w, "sockets accepted", counters->accepted, figures->accepted + figures->refused);
     demand_equal(w, "exchanges resumed, of those parked", figures->resumed, figures->parked);
+    sent += w->db.pushed;
     if (counters->received_bytes > sent) {
         whole_fail(w, "%" PRIu64 " bytes received, %" PRIu64 " sent", counters->received_bytes, sent);
     }
@@ -384,6 +395,7 @@ static void say_who_waits(struct whole *w) {
 
 static void turn(struct whole *w, uint64_t until_ns) {
     whole_turn_clients(w);
+    whole_turn_db(w);
     if (w->worker_open) {
         turn_worker(w);
     }
@@ -399,6 +411,19 @@ static void turn(struct whole *w, uint64_t until_ns) {
     }
 }
 
+/* When nothing goes wrong any more it serves again, without being asked. */
+static void demand_database(struct whole *w) {
+    uint64_t until_ns = whole_now(w) + QUIET_NS_MAX;
+    whole_heal_db(w);
+    w->drain_at_ns = 0;
+    while (w->db_on && !whole_db_back(w)) {
+        turn(w, until_ns + 1);
+        if (whole_now(w) > until_ns) {
+            whole_fail(w, "the database is back, and nobody has noticed");
+        }
+    }
+}
+
 static void run(struct whole *w) {
     uint64_t until_ns = whole_now(w) + RUN_NS_MAX;
     while (!whole_clients_gone(w)) {
@@ -410,6 +435,7 @@ static void run(struct whole *w) {
     }
     if (w->drain_ns == 0) {
         demand_figures(w);
+        demand_database(w);
         drain(w);
     }
     while (w->worker_open) {
@@ -429,6 +455,7 @@ static const char *run_seed(uint64_t seed, enum whole_mutation mutation, bool tr
     if (!failed) {
         draw_config(w);
         draw_faults(w);
+        whole_draw_db(w);
         open_world(w);
         open_descriptors(w);
         trace_world(w);

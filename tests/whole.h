@@ -4,6 +4,7 @@
  *
  *     whole_app.c       the server's routes; whole_app_streams.c: those that stream, wait for much, lend
  *     whole_requests.c  the grammar of requests, each with its answer; whole_streams.c likewise
+ *     whole_db.c        the database: its routes, its requests, what goes wrong with it
  *     whole_bad.c       requests that are refused
  *     whole_clients.c   clients that send, wait, read slowly and leave
  *     whole_oracle.c    the judge
@@ -22,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db_rig.h"
 #include "random.h"
 #include "ring/sim.h"
 #include "ringmain.h"
@@ -33,6 +35,8 @@ enum {
     WHOLE_BODY_BYTES_MAX = 400 * 1024,
     WHOLE_TEXT_BYTES = 256,
     WHOLE_WHY_BYTES = 2048,
+    WHOLE_KEYS = WHOLE_CLIENTS_MAX * WHOLE_REQUESTS_MAX + 1, /* of requests that ask the database: 0 is none */
+    WHOLE_STATEMENTS = 4,
 };
 
 #define WHOLE_SLACK_NS (20 * NS_PER_MS) /* more than bytes are ever under way */
@@ -71,6 +75,9 @@ struct whole_request {
     bool early;                  /* answered at its head, or when the piece function refuses: before its end was sent */
     bool interim;                /* 100 (Continue) may come first */
     bool asks;                   /* ... and the client waits for it */
+    uint32_t key;                /* by which the database knows it; 0: it is not asked */
+    uint32_t writes;             /* of it that are there when it was answered */
+    bool forgets;                /* what it writes is rolled back */
     bool decided;                /* `status` stands from the head on: a timeout of the body does not change it */
 
     uint64_t service_ns;         /* what its handler may take, but for the client; UINT64_MAX: nobody knows */
@@ -160,6 +167,15 @@ struct whole {
     uint64_t drain_at_ns, drain_ns; /* planned, and when it was; 0: not yet */
     uint64_t unaccepted;            /* clients that were connected then, and not known to the server */
     uint64_t toggle_at_ns;          /* when a descriptor changes */
+    struct random db_random;        /* draws what has to do with the database: worlds without one are as they were */
+    bool db_on, db_open;
+    bool db_troubled;               /* its routes may answer 503 and 504, */
+    bool db_forgetful;              /* and 500, as statements go away, within transactions, too */
+    bool db_toggles;                /* it goes and comes back */
+    bool db_there;                  /* it listens */
+    uint64_t db_toggle_at_ns;
+    uint8_t db_written[WHOLE_KEYS]; /* committed */
+    struct db_rig db;
     uint64_t turns;
     uint64_t shed;                  /* answers 503 that the model did not want */
     uint64_t statuses[6];           /* answers by class */
@@ -212,6 +228,7 @@ extern struct whole_shared whole_shared;
 int64_t whole_number(const struct rm_exchange *x, const char *name); /* a {name} of the path */
 struct span whole_filled(uint32_t salt, uint64_t from, size_t len);  /* until the next call */
 void whole_put_salt(struct rm_exchange *x);
+rm_handler_fn whole_told; /* of rm_on_end: says what it was */
 rm_handler_fn whole_stream, whole_cut, whole_sse, whole_live, whole_watchful, whole_offload, whole_several, whole_fd, whole_lend,
     whole_lend_pieces;
 
@@ -246,6 +263,25 @@ const char *whole_reason(int status); /* as RFC 9110 has it; NULL: not one that 
 
 /* What the server answers with by itself: the reason as text. */
 void whole_expect_error(struct whole_request *request, int status);
+
+/* ---- whole_db.c ---- */
+extern const struct rm_statement whole_statements[WHOLE_STATEMENTS];
+rm_handler_fn whole_db_one, whole_db_json, whole_db_two, whole_db_group, whole_db_transact, whole_db_nap, whole_db_forget,
+    whole_db_slow;
+void whole_write_db(struct whole_client *client, struct whole_request *request);
+
+/* May that be the answer, as the database, or a pool, has failed? */
+bool whole_db_failed(const struct whole *w, const struct whole_request *want, int status, bool short_of);
+
+/* What was said to be written is there, once, and all of it. */
+void whole_judge_writes(struct whole *w, const struct whole_request *want, int status);
+
+void whole_draw_db(struct whole *w);  /* after the faults of the world */
+void whole_open_db(struct whole *w);
+void whole_turn_db(struct whole *w);
+void whole_close_db(struct whole *w);
+void whole_heal_db(struct whole *w);  /* nothing goes wrong any more */
+bool whole_db_back(const struct whole *w); /* and the server knows */
 
 /* ---- whole_bad.c ---- */
 

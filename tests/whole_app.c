@@ -218,7 +218,17 @@ static const struct rm_route routes[] = {
     { "GET", "/fd/{i}", whole_fd, RM_BODY_NONE, NULL },
     { "GET", "/lend/{len}", whole_lend, RM_BODY_NONE, NULL },
     { "GET", "/lend-pieces/{len}/{piece}", whole_lend_pieces, RM_BODY_NONE, NULL },
+    { "GET", "/db/one/{key}", whole_db_one, RM_BODY_NONE, NULL },
+    { "GET", "/db/json/{key}", whole_db_json, RM_BODY_NONE, NULL },
+    { "GET", "/db/two/{key}", whole_db_two, RM_BODY_NONE, NULL },
+    { "GET", "/db/group/{key}", whole_db_group, RM_BODY_NONE, NULL },
+    { "GET", "/db/transact/{key}", whole_db_transact, RM_BODY_NONE, NULL },
+    { "GET", "/db/nap/{key}", whole_db_nap, RM_BODY_NONE, NULL },
+    { "GET", "/db/forget/{key}", whole_db_forget, RM_BODY_NONE, NULL },
+    { "GET", "/db/slow/{key}", whole_db_slow, RM_BODY_NONE, NULL },
     { 0 },
 };
 
-const struct rm_app whole_app = { .name = "whole", .routes = routes };
+const struct rm_app whole_app = {
+    .name = "whole", .routes = routes, .statements = whole_statements, .statement_count = WHOLE_STATEMENTS
+};

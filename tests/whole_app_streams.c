@@ -115,7 +115,7 @@ enum rm_step whole_live(struct rm_exchange *x) {
 
 /* --------------------------------------------------------------------------------------------------------- waits ---- */
 
-static enum rm_step told(struct rm_exchange *x) {
+enum rm_step whole_told(struct rm_exchange *x) {
     rm_begin(x, 200, "text/plain");
     rm_write(x, SPAN("end "));
     rm_write_int(x, (int64_t)(rm_ended(x) & (RM_END_DRAIN | RM_END_HALF)));
@@ -127,7 +127,7 @@ static enum rm_step not_told(struct rm_exchange *x) {
 }
 
 enum rm_step whole_watchful(struct rm_exchange *x) {
-    rm_on_end(x, told);
+    rm_on_end(x, whole_told);
     return go_on(x, 1, not_told);
 }
 

@@ -2,7 +2,7 @@
 #include "whole.h"
 
 #define H "Host: a\r\n"
-#define GET "GET /json/1 HTTP/1.1\r\n"
+#define GET_JSON "GET /json/1 HTTP/1.1\r\n"
 #define POST "POST /echo HTTP/1.1\r\n" H
 #define CHUNKED POST "Transfer-Encoding: chunked\r\n\r\n"
 
@@ -43,30 +43,30 @@ static const struct bad {
     HEAD_ROW("CONNECT a:80 HTTP/1.1\r\n" H "\r\n", 501),
     HEAD_ROW("CONNECT /json/1 HTTP/1.1\r\n" H "\r\n", 400),
     /* RFC 9112 §3.2: Host */
-    HEAD_ROW(GET "\r\n", 400),
-    HEAD_ROW(GET H H "\r\n", 400),
-    HEAD_ROW(GET "Host: a\r\nHost: b\r\n\r\n", 400),
-    HEAD_ROW(GET "Host: a b\r\n\r\n", 400),
-    HEAD_ROW(GET "Host: a/b\r\n\r\n", 400),
-    HEAD_ROW(GET "Host: a:b\r\n\r\n", 400),
-    HEAD_ROW(GET "Host: [::1\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON "\r\n", 400),
+    HEAD_ROW(GET_JSON H H "\r\n", 400),
+    HEAD_ROW(GET_JSON "Host: a\r\nHost: b\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON "Host: a b\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON "Host: a/b\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON "Host: a:b\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON "Host: [::1\r\n\r\n", 400),
     /* RFC 9112 §5.1, §5.2: fields */
-    HEAD_ROW(GET H "X : 1\r\n\r\n", 400),
-    HEAD_ROW(GET "Host : a\r\n\r\n", 400),
-    HEAD_ROW(GET H ": 1\r\n\r\n", 400),
-    HEAD_ROW(GET H "X\r\n\r\n", 400),
-    HEAD_ROW(GET H "X: 1\r\n 2\r\n\r\n", 400),
-    HEAD_ROW(GET H " X: 1\r\n\r\n", 400),
-    HEAD_ROW(GET H "X(: 1\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H "X : 1\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON "Host : a\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H ": 1\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H "X\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H "X: 1\r\n 2\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H " X: 1\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H "X(: 1\r\n\r\n", 400),
     /* RFC 9110 §5.5: no NUL, no CR, no LF, no other control; RFC 9112 §2.2: no bare CR, and lines end with CRLF here */
-    HEAD_ROW(GET H "X: a\0b\r\n\r\n", 400),
-    HEAD_ROW(GET H "X: a\rb\r\n\r\n", 400),
-    HEAD_ROW(GET H "X: a\x01" "b\r\n\r\n", 400),
-    HEAD_ROW(GET H "X: a\x7f\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H "X: a\0b\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H "X: a\rb\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H "X: a\x01" "b\r\n\r\n", 400),
+    HEAD_ROW(GET_JSON H "X: a\x7f\r\n\r\n", 400),
     HEAD_ROW("GET /json/1 HTTP/1.1\nHost: a\n\n", 400),
-    HEAD_ROW(GET H "X: 1\n\r\n", 400),
-    HEAD_ROW(GET H "\n", 400),
-    HEAD_ROW("\n" GET H "\r\n", 400),
+    HEAD_ROW(GET_JSON H "X: 1\n\r\n", 400),
+    HEAD_ROW(GET_JSON H "\n", 400),
+    HEAD_ROW("\n" GET_JSON H "\r\n", 400),
     /* RFC 9112 §6.2: Content-Length */
     HEAD_ROW(POST "Content-Length:\r\n\r\n", 400),
     HEAD_ROW(POST "Content-Length: +5\r\n\r\nhello", 400),
@@ -90,7 +90,7 @@ static const struct bad {
     HEAD_ROW("POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     /* RFC 9110 §10.1.1: Expect */
     HEAD_ROW(POST "Expect: 200-ok\r\nContent-Length: 5\r\n\r\nhello", 417),
-    HEAD_ROW(GET H "Expect:\r\n\r\n", 417),
+    HEAD_ROW(GET_JSON H "Expect:\r\n\r\n", 417),
     /* not HTTP: a TLS hello, a stray line of SSH, an SMTP client */
     HEAD_ROW("\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", 400),
     HEAD_ROW("SSH-2.0-OpenSSH_9.2\r\n", 400),
@@ -128,10 +128,10 @@ static int put_large(struct whole_client *c) {
     switch (random_below(&c->random, 5)) {
     case 0: whole_putf(c, "GET /json/1?"); put_run(c, 'q', limits->request_line_bytes + beyond); return 414;
     case 1: put_run(c, 'M', limits->request_line_bytes + beyond); return 501; /* a method that long: §3 */
-    case 2: whole_putf(c, GET H "X: "); put_run(c, 'x', limits->header_bytes + beyond); return 431;
-    case 3: whole_putf(c, GET H); put_run(c, 'x', limits->header_bytes + beyond); return 431;
+    case 2: whole_putf(c, GET_JSON H "X: "); put_run(c, 'x', limits->header_bytes + beyond); return 431;
+    case 3: whole_putf(c, GET_JSON H); put_run(c, 'x', limits->header_bytes + beyond); return 431;
     default:
-        whole_putf(c, GET H);
+        whole_putf(c, GET_JSON H);
         for (uint32_t i = 0; i < limits->fields; i++) {
             whole_putf(c, "X: %u\r\n", i % 10);
         }

@@ -329,6 +329,7 @@ static uint64_t next_act(const struct whole_client *c) {
 uint64_t whole_deadline(const struct whole *w) {
     uint64_t next = w->drain_ns == 0 && w->drain_at_ns != 0 ? w->drain_at_ns : UINT64_MAX;
     next = w->toggle_at_ns < next ? w->toggle_at_ns : next;
+    next = w->db_toggles && w->db_toggle_at_ns < next ? w->db_toggle_at_ns : next;
     for (uint32_t i = 0; i < w->client_count; i++) {
         uint64_t at = next_act(&w->clients[i]);
         next = at < next ? at : next;

@@ -322,21 +322,28 @@ static void judge_body(struct whole_client *c, const struct answer *answer, cons
 
 /* ---------------------------------------------------------------------------------------------------------- answers ---- */
 
-/* One that the model did not want: a pool was empty. Two shapes: with a body of text, or with none. */
-static void expect_shed(struct whole_client *c, struct answer *answer, struct whole_request *want) {
-    struct whole *w = c->w;
-    if (++w->shed > shortages(w)) {
-        complain(c, "503, and nothing was short");
-    }
-    whole_expect_error(want, 503);
+/* Of a status that the model did not want. Two shapes: with a body of text, or with none, as no block was left for it. */
+static void expect_failure(struct whole_client *c, struct answer *answer, struct whole_request *want) {
+    whole_expect_error(want, answer->status);
     want->allow = NULL;
     if (find(answer, "Content-Type") == NULL) {
         want->type = NULL;
         want->len = 0;
     }
-    if (!value_is(find(answer, "Retry-After"), "1")) {
+    if (answer->status == 503 && !value_is(find(answer, "Retry-After"), "1")) {
         complain(c, "503 without Retry-After");
     }
+}
+
+/* A pool was empty, or the database did not answer. */
+static bool is_shed(struct whole_client *c, const struct answer *answer, const struct whole_request *want) {
+    struct whole *w = c->w;
+    bool failed = whole_db_failed(w, want, answer->status, w->scarce && shortages(w) > 0);
+    bool shed = !failed && answer->status == 503 && want->status != 503;
+    if (shed && ++w->shed > shortages(w)) {
+        complain(c, "503, and nothing was short");
+    }
+    return failed || shed;
 }
 
 /* Not even an exchange was left to say 503 with: the last answer that was owed says that it is the last. */
@@ -364,8 +371,8 @@ static struct whole_request wanted(struct whole_client *c, struct answer *answer
     bool asked = c->next < c->count && c->requests[c->next].first_ns != 0;
     struct whole_request want = asked ? c->requests[c->next] : nobody;
     *may_close = false;
-    if (answer->status == 503 && want.status != 503) {
-        expect_shed(c, answer, &want);
+    if (is_shed(c, answer, &want)) {
+        expect_failure(c, answer, &want);
         *may_close = true;
         want.closes = want.closes && asked && c->sent >= want.end;
         return want;
@@ -455,6 +462,7 @@ static void judge_answer(struct whole_client *c, struct answer *answer) {
     judge_connection(c, answer, &want, may_close);
     judge_body(c, answer, &want);
     judge_unknown(c, answer);
+    whole_judge_writes(c->w, &want, answer->status);
     if (c->next < c->count && answer->status == c->requests[c->next].status) {
         judge_time(c, &c->requests[c->next]);
     }

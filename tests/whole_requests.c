@@ -23,6 +23,7 @@ const char *whole_reason(int status) {
     case 500: return "Internal Server Error";
     case 501: return "Not Implemented";
     case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
     case 505: return "HTTP Version Not Supported";
     default: return NULL;
     }
@@ -492,6 +493,9 @@ void whole_write_requests(struct whole_client *c) {
         if (whole_chance(&c->random, 3)) {
             r->kind = "bad";
             whole_write_bad(c, r);
+        } else if (c->w->db_on && whole_chance(&c->random, 50)) {
+            r->kind = "db";
+            whole_write_db(c, r);
         } else {
             const struct kind *kind = draw_kind(&c->random);
             r->kind = kind->name;
