@@ -259,6 +259,35 @@ static void healing(size_t piece) {
     end();
 }
 
+/* A table has changed. What was healed on one connection goes on to another, which must not run it with the old plan. */
+static void healing_elsewhere(size_t piece) {
+    up(2, 4, piece);
+    rig_submit(&rig, RIG_SLOW, 1000 * RIG_MS);
+    rig_submit(&rig, RIG_WRITE, 1000 * RIG_MS);
+    rig_run(&rig, 600 * RIG_MS);
+    struct rig_query *one, *other;
+    do { /* both have the plan, and the first, which will describe, was used last */
+        one = rig_submit(&rig, RIG_WRITE, 1000 * RIG_MS);
+        other = rig_submit(&rig, RIG_WRITE, 1000 * RIG_MS);
+        rig_run(&rig, 5 * RIG_MS);
+        assert_int_not_equal(one->q.conn, other->q.conn);
+    } while (other->q.conn != 0);
+    rig.table[RIG_WRITE].version++;
+    struct rig_query *q = rig_submit(&rig, RIG_WRITE, 1000 * RIG_MS);
+    for (; figure(waiting) == 0; rig.now_ns += RIG_MS) {
+        rig_turn(&rig);
+    }
+    struct rig_query *slow = rig_submit(&rig, RIG_SLOW, 1000 * RIG_MS);
+    pg_pool_flush(&rig.pool); /* busy now: the one that describes */
+    rig_run(&rig, 600 * RIG_MS);
+    assert_status(q, PG_OK);
+    assert_status(slow, PG_OK);
+    assert_int_equal(slow->q.conn, 0);
+    assert_int_equal(q->q.conn, 1);
+    assert_int_equal(figure(healed), 1);
+    end();
+}
+
 /* 0A000 that means what it says: the error, and the statement stays. */
 static void unsupported(size_t piece) {
     up(1, 8, piece);
@@ -494,6 +523,7 @@ int main(void) {
         { "describing holds nobody else up", describing },
         { "describing goes on elsewhere", describing_lost },
         { "26000, 0A000, 42P05 are healed once", healing },
+        { "0A000, then another connection with the old plan", healing_elsewhere },
         { "0A000 without a reason to heal", unsupported },
         { "FATAL while idle", fatal_idle },
         { "FATAL with queries in flight", fatal_busy },
