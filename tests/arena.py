@@ -78,6 +78,12 @@ def backends(program):
     return re.search(r"\((.*)\)", text).group(1).split()
 
 
+def is_sanitized(program):
+    """True when a sanitizer is in it, whose runtime has an allocator of its own."""
+    text = subprocess.run(["nm", "-D", program], capture_output=True, check=False).stdout
+    return b"__asan_init" in text or b"__tsan_init" in text
+
+
 def variants(program):
     """(name, flags) of every way to run the ring that the tests go through."""
     found = [(name, ["--io", name]) for name in backends(program)]
