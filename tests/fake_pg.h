@@ -31,7 +31,7 @@ enum {
     FAKE_WHY_BYTES = 4096,
     FAKE_WORDS_MAX = 40,
     FAKE_SAY_BYTES = 4 << 20, /* between two steps that are none of the server's */
-    FAKE_TRANSCRIPTS_MAX = 256,
+    FAKE_TRANSCRIPTS_MAX = 512,
 };
 
 struct fake_run;

@@ -236,6 +236,11 @@ static void act_set(struct pg_rig *rig, const char *name, const char *value) {
         rig->shared.application_name = is(value, "mine") ? "mine" : "";
         return;
     }
+    if (is(name, "password")) {
+        strcpy(rig->settings.password, value);
+        rig->settings.has_password = true;
+        return;
+    }
     if (is(name, "options")) {
         strcpy(rig->settings.options, value);
         return;
@@ -312,8 +317,15 @@ static bool act_group(struct fake_run *run, struct pg_rig *rig, char **words, ui
 }
 
 /* Stands for the thread that hashes. */
-static void act_job(struct fake_run *run, struct pg_rig *rig) {
-    strcpy(rig->conn.auth.job.md5, "md5of-it");
+/* What is computed is the same each time: the signature is 0, 1, 2 ... 31. */
+static void act_job(struct fake_run *run, struct pg_rig *rig, bool failed) {
+    struct pg_auth_job *job = &rig->conn.auth.job;
+    strcpy(job->md5, "md5of-it");
+    for (unsigned i = 0; i < PG_SHA256_BYTES; i++) {
+        job->signature[i] = (uint8_t)i;
+        job->proof[i] = 0x11;
+    }
+    job->failed = failed;
     pg_conn_job_done(&rig->conn);
     read_input(run, rig, span_of(NULL, 0));
 }
@@ -336,7 +348,7 @@ static bool act_show(struct fake_run *run, struct pg_rig *rig, const char *what,
     } else if (is(what, "version")) {
         fake_event(run, "version %d", conn->server_version);
     } else if (is(what, "why")) {
-        fake_event(run, "why %s %s", conn->sqlstate[0] != '\0' ? conn->sqlstate : "-", conn->why);
+        fake_event(run, "why %s %s", conn->sqlstate[0] != '\0' ? conn->sqlstate : conn->refused ? "refused" : "-", conn->why);
     } else if (is(what, "idle")) {
         fake_event(run, "idle %s", pg_conn_idle(conn) ? "yes" : "no");
     } else if (is(what, "key")) {
@@ -395,7 +407,7 @@ static bool act_life(struct fake_run *run, struct pg_rig *rig, char **words, uin
     } else if (is(words[0], "up")) {
         act_up(run, rig, words, count);
     } else if (is(words[0], "job")) {
-        act_job(run, rig);
+        act_job(run, rig, count > 1 && is(words[1], "fails"));
     } else if (is(words[0], "lost") && count > 1) {
         pg_conn_lost(&rig->conn, words[1]);
         read_input(run, rig, span_of(NULL, 0));

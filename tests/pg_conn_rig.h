@@ -1,12 +1,13 @@
 /* A connection that transcripts of fake_pg.h drive. What they can say:
  *
- *     set prepare off | inflight N | message BYTES | blocks N | name TEXT | options TEXT      before start and up
+ *     set prepare off | inflight N | message BYTES | blocks N | name TEXT | options TEXT |
+ *     password TEXT                    before start and up
  *     start                            the startup packet
  *     up [STATEMENT...]                a startup that nobody looks at; these statements are prepared. Of all but "new" the
  *                                      columns are known
  *     query N STATEMENT[:BYTES] [session] [skipped]      BYTES: of parameters
  *     group [session] N STATEMENT[:BYTES], N STATEMENT[:BYTES]...
- *     describe STATEMENT | ping | flush | leave N | discard N | job | lost TEXT | terminate | drop UNSENT | reset |
+ *     describe STATEMENT | ping | flush | leave N | discard N | job [fails] | lost TEXT | terminate | drop UNSENT | reset |
  *     time NS
  *     forget STATEMENT | known STATEMENT    its plan
  *     show tainted | prepared STATEMENT | version | why | idle | key | head | since | room N | status | counts
