@@ -43,6 +43,27 @@ static struct pg_session *open_session(uint32_t i) {
 #define figure(name) ((int)rig.pool.figures.name)
 #define TIMEOUT (1000 * RIG_MS)
 
+/* A session's statement is described on its own connection: what the others run may wait for a lock that the session holds. */
+static void described_at_home(size_t piece) {
+    up(2, 8, piece);
+    rig_submit(&rig, RIG_SLOW, TIMEOUT);
+    rig_run(&rig, 500 * RIG_MS); /* known */
+    struct pg_session *s = open_session(0);
+    struct rig_query *a = rig_in(&rig, s, RIG_WRITE, TIMEOUT);
+    rig_run(&rig, 2 * RIG_MS);
+    assert_status(a, PG_OK);
+    struct rig_query *slow = rig_submit(&rig, RIG_SLOW, TIMEOUT);
+    rig_run(&rig, 2 * RIG_MS);
+    assert_int_not_equal(slow->q.conn, a->q.conn);
+    struct rig_query *unknown = rig_in(&rig, s, RIG_MANY, TIMEOUT), *c = rig_end(&rig, s, PG_COMMIT, TIMEOUT);
+    rig_run(&rig, 20 * RIG_MS);
+    assert_status(unknown, PG_OK);
+    assert_status(c, PG_OK);
+    assert_status(slow, PG_PENDING);
+    rig_run(&rig, 500 * RIG_MS);
+    end();
+}
+
 /* BEGIN costs no round trip of its own, and nothing counts before the commit. */
 static void commit(size_t piece) {
     up(2, 8, piece);
@@ -380,6 +401,7 @@ int main(void) {
     static struct rows all;
     static const struct row rows[] = {
         { "commit", commit },
+        { "described on its own connection", described_at_home },
         { "all at once", at_once },
         { "COMMIT of a failed transaction", failed },
         { "an error deferred to COMMIT", deferred },

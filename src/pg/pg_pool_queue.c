@@ -251,24 +251,23 @@ static bool session_waits_for(const struct pg_member *m, uint16_t statement) {
     return false;
 }
 
-/* A shared connection. With all of them exclusive, one whose own session waits for the statement. */
+/* The connection of a session that waits for the statement: on another one it would stand behind a query that waits for a lock
+ * of this very session. Else a shared one. */
 static struct pg_member *describer(struct pg_pool *pool, uint16_t statement) {
     struct pg_member *best = NULL;
-    bool shared = false;
     for (uint32_t i = 0; i < pool->config.connections; i++) {
         struct pg_member *m = &pool->members[i];
-        bool exclusive = member_exclusive(m);
-        shared = shared || (member_serves(m) && !exclusive);
-        bool able = !exclusive ? is_open(m) || (m->reserved && member_serves(m))
-                               : member_serves(m) && session_waits_for(m, statement);
+        bool own = member_exclusive(m);
+        bool able = !own ? is_open(m) || (m->reserved && member_serves(m))
+                         : member_serves(m) && session_waits_for(m, statement);
         if (!able || m->quiescing || !has_room(pool, m, 1) || describes_of(pool, i) >= DESCRIBES_PER_MEMBER) {
             continue;
         }
-        if (best == NULL || (member_exclusive(best) && !exclusive)) {
+        if (best == NULL || (own && !member_exclusive(best))) {
             best = m;
         }
     }
-    return best != NULL && member_exclusive(best) && shared ? NULL : best;
+    return best;
 }
 
 static void describe(struct pg_pool *pool) {
