@@ -333,8 +333,8 @@ struct rm_query;
 /* Runs a statement: one more thing that the exchange waits for. Queries of one exchange run beside each other, on any
  * connections, in any order. `rm_query`: its rows are kept for rm_next_row, in order; one of them, as it comes from the
  * server, has to fit into 4,000 bytes, with 4 bytes more for each column. `rm_query_json`: its rows are written as JSON while
- * they arrive, for rm_json_rows and rm_json_row. All rows of a result together are bounded by --db-result-bytes. Wrong
- * arguments are a mistake: 500.
+ * they arrive, for rm_json_rows and rm_json_row. All rows of a result together are bounded by
+ * --db-result-bytes, as they come and as they are kept or written. Wrong arguments are a mistake: 500.
  *
  *     rm_query(x, &statements[ITEM], rm_int_arg(id));
  *     rm_then(x, answer);

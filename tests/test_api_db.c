@@ -206,9 +206,12 @@ static void too_large_results_are_dropped(void **state) {
     get("/big?rows=100&bytes=1000", 500);
     get("/counted?rows=100&bytes=1000", 500);
     get("/each?rows=100&most=1000", 500);
+    assert_string_equal(get("/counted?rows=1000&bytes=1", 200), "1000 rows 1000 bytes");
+    get("/counted?rows=3000&bytes=1", 500); /* 21,000 bytes as they come, and more than 64K as they are kept */
+    get("/big?rows=6000&bytes=1", 500);     /* likewise, as JSON */
     assert_has(get("/json?id=5", 200), "\"id\":5,");
     assert_int_equal(db.server.started, 1); /* on the same connection */
-    assert_int_equal(db.rig.worker->db->figures.too_large, 3);
+    assert_int_equal(db.rig.worker->db->figures.too_large, 5);
     close_db();
 }
 

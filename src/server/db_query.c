@@ -177,6 +177,11 @@ static void drop_rows(struct rm_query *query) {
     chain_reset(&query->rows);
 }
 
+static void too_large(struct db *db, struct rm_query *query) {
+    counter_add(&db->figures.too_large, 1);
+    drop_rows(query);
+}
+
 static void starve(struct db *db, struct rm_query *query) {
     counter_add(&db->figures.starved, 1);
     query->starved = true;
@@ -199,8 +204,7 @@ static void keep_row(struct db *db, struct rm_query *query, const struct pg_row 
     size_t at_bytes = row->plan->column_count * sizeof *row->at;
     size_t all = (sizeof(struct query_row) + at_bytes + bytes + 7) / 8 * 8;
     if (all > BLOCK_ROOM) {
-        counter_add(&db->figures.too_large, 1);
-        drop_rows(query);
+        too_large(db, query);
         return;
     }
     char *p = chain_reserve(&query->rows, (uint32_t)all);
@@ -249,18 +253,21 @@ void query_take_row(struct db *db, struct rm_query *query, const struct pg_row *
     if (query->pg.discard) {
         return;
     }
+    uint64_t most = db->worker->server->config->db_limits.result_bytes;
     size_t bytes = body_bytes(row);
     query->bytes += bytes;
     query->plan_version = row->plan->version;
-    if (query->bytes > db->worker->server->config->db_limits.result_bytes) {
-        counter_add(&db->figures.too_large, 1);
-        drop_rows(query);
+    if (query->bytes > most) {
+        too_large(db, query);
     } else if (query->kind == RM_KEEP) {
         keep_row(db, query, row, bytes);
     } else if (query->kind == RM_AS_JSON) {
         write_row(db, query, row);
     } else if (!query->row((const struct rm_row *)(const void *)row, query->arg)) {
         drop_rows(query);
+    }
+    if (query->rows.bytes > most) { /* small rows take many times their size */
+        too_large(db, query);
     }
 }
 
