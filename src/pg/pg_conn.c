@@ -498,8 +498,8 @@ static bool take_whole(struct pg_conn *conn, struct span *input, struct pg_conn_
 
 void pg_conn_next(struct pg_conn *conn, struct span *input, struct pg_conn_event *event) {
     rm_assert(conn->state != PG_CONN_DOWN);
-    char type;
-    struct span body;
+    char type = 0;
+    struct span body = { NULL, 0 };
     for (;;) {
         if (conn->head != conn->ending) {
             if (conn_deliver(conn, event)) {
