@@ -25,8 +25,7 @@ static enum rm_step too_few(struct rm_exchange *x) {
 
 static enum rm_step committed(struct rm_exchange *x) {
     const struct order *order = rm_state(x);
-    struct rm_query *take = rm_result(x, 0);
-    struct rm_query *commit = rm_result(x, 1);
+    struct rm_query *take = rm_result(x, 0), *commit = rm_result(x, 1);
     if (rm_db_status(commit) != RM_DB_OK) { /* until COMMIT has said OK, nothing is certain */
         return rm_db_answer(x, rm_db_status(commit) == RM_DB_ROLLED_BACK ? take : commit);
     }
