@@ -205,6 +205,8 @@ static void next_in_line(size_t piece, bool leave) {
     struct pg_session *s = open_session(0);
     rig_run(&rig, RIG_MS);
     pg_backend_stall(rig_backend(&rig, 1 - s->conn), true);
+    struct rig_query *other = rig_submit(&rig, RIG_MANY, TIMEOUT); /* it is described for somebody else, there */
+    rig_run(&rig, RIG_MS);
     struct rig_query *a = rig_in(&rig, s, RIG_MANY, 20 * RIG_MS), *b = rig_in(&rig, s, RIG_WRITE, TIMEOUT);
     rig_run(&rig, 10 * RIG_MS);
     assert_status(b, PG_PENDING);
@@ -213,6 +215,8 @@ static void next_in_line(size_t piece, bool leave) {
     }
     rig_run(&rig, 15 * RIG_MS);
     assert_status(b, PG_OK);
+    rig_leave(&rig, other);
+    pg_backend_stall(rig_backend(&rig, 1 - s->conn), false);
     pg_pool_close(&rig.pool, s);
     rig_run(&rig, 5 * RIG_MS);
     end();
