@@ -89,6 +89,7 @@ static void test_defaults(void **state) {
     assert_int_equal(config.db_limits.queue, 1024);
     assert_int_equal(config.db_limits.timeout_ns, 5000000000);
     assert_int_equal(config.db_limits.grace_ns, 500000000);
+    assert_int_equal(config.db_limits.ping_ns, 30000000000);
     assert_int_equal(config.db_limits.transaction_ns, 30000000000);
     assert_int_equal(config.db_limits.result_bytes, 1 << 20);
     assert_int_equal(config.db_limits.row_bytes, 256 << 10);
@@ -118,7 +119,7 @@ static void test_db_flags(void **state) {
     (void)state;
     assert_int_equal(read_line("--db none --db-connections 12 --db-inflight 1 --db-queue 9 --db-timeout 1s --db-grace 20ms "
                                "--db-transaction-timeout 2m --db-connect-timeout 3s --db-result-bytes 4K --db-row-bytes 16K "
-                               "--db-prepare off"),
+                               "--db-prepare off --db-ping 0"),
                      EXIT_FINE);
     assert_string_equal(config.db_limits.url, "none");
     assert_int_equal(config.db_limits.connections, 12);
@@ -126,6 +127,7 @@ static void test_db_flags(void **state) {
     assert_int_equal(config.db_limits.queue, 9);
     assert_int_equal(config.db_limits.timeout_ns, 1000000000);
     assert_int_equal(config.db_limits.grace_ns, 20000000);
+    assert_int_equal(config.db_limits.ping_ns, 0);
     assert_int_equal(config.db_limits.transaction_ns, 120000000000);
     assert_int_equal(config.db_limits.connect_ns, 3000000000);
     assert_int_equal(config.db_limits.result_bytes, 4096);
@@ -351,6 +353,7 @@ static void test_refused(void **state) {
         { "--db-queue 0", "--db-queue '0': must be a number from 1" },
         { "--db-timeout 5", "--db-timeout '5': must be a duration" },
         { "--db-grace 0", "--db-grace '0': must be a duration" },
+        { "--db-ping never", "--db-ping 'never': must be a duration" },
         { "--db-transaction-timeout x", "--db-transaction-timeout 'x': must be a duration" },
         { "--db-connect-timeout 0", "--db-connect-timeout '0': must be a duration" },
         { "--db-result-bytes 4095", "--db-result-bytes '4095': must be a size" },

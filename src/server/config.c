@@ -211,6 +211,8 @@ static const struct flag flags[] = {
       "after that, until a query that holds others up is cancelled, and as long again until its connection is closed" },
     { "db-transaction-timeout", "TIME", "30s", NULL, config_read_db_transaction_timeout,
       "from the start of a transaction to its end" },
+    { "db-ping", "TIME", "30s", NULL, config_read_db_ping,
+      "idle for so long, a connection is asked for a sign of life; 0: never" },
     { "db-connect-timeout", "TIME", NULL, "connect_timeout of the URL, else 10s", config_read_db_connect_timeout,
       "for a connection to be made and let in" },
     { "db-result-bytes", "SIZE", "1M", NULL, config_read_db_result_bytes, "longest result that is kept; longer is 500" },

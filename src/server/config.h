@@ -48,6 +48,7 @@ struct config_db {
     uint64_t result_bytes;       /* of all rows that are kept for one query */
     uint64_t timeout_ns;         /* from the call that starts it to its end */
     uint64_t grace_ns;           /* after the deadline, until the head of a connection is cancelled; again until it is closed */
+    uint64_t ping_ns;            /* an idle connection is asked for a sign of life after so long; 0: never */
     uint64_t transaction_ns;     /* from the begin of a transaction to its end */
     uint64_t connect_ns;         /* --db-connect-timeout; 0: not given. What counts is config.db.connect_timeout_ns */
     bool prepare;

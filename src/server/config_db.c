@@ -34,6 +34,13 @@ bool config_read_db_grace(struct config *config, const char *text, char *why) {
     return config_duration_in(text, &config->db_limits.grace_ns, why);
 }
 
+bool config_read_db_ping(struct config *config, const char *text, char *why) {
+    if (config_duration(text, &config->db_limits.ping_ns) && config->db_limits.ping_ns == 0) {
+        return true;
+    }
+    return config_duration_in(text, &config->db_limits.ping_ns, why);
+}
+
 bool config_read_db_transaction_timeout(struct config *config, const char *text, char *why) {
     return config_duration_in(text, &config->db_limits.transaction_ns, why);
 }

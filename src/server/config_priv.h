@@ -25,6 +25,7 @@ bool config_read_db_inflight(struct config *config, const char *text, char *why)
 bool config_read_db_queue(struct config *config, const char *text, char *why);
 bool config_read_db_timeout(struct config *config, const char *text, char *why);
 bool config_read_db_grace(struct config *config, const char *text, char *why);
+bool config_read_db_ping(struct config *config, const char *text, char *why);
 bool config_read_db_transaction_timeout(struct config *config, const char *text, char *why);
 bool config_read_db_connect_timeout(struct config *config, const char *text, char *why);
 bool config_read_db_result_bytes(struct config *config, const char *text, char *why);

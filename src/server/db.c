@@ -26,6 +26,7 @@ void db_pool_config(struct pg_config *out, const struct config *config, const st
     out->message_bytes = limits->row_bytes;
     out->prepare = limits->prepare;
     out->grace_ns = limits->grace_ns;
+    out->ping_ns = limits->ping_ns;
     out->transaction_ns = limits->transaction_ns;
     out->seed = seed;
 }
