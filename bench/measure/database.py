@@ -1,5 +1,6 @@
 """Checks of the routes that ask a database: a private PostgreSQL on the other CPU, items by varying ids, /pipeline beside them."""
 import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -17,14 +18,18 @@ ROWS = 100000
 START_SECONDS = 60
 
 
-class Postgres(Process):
-    """scripts/postgres, pinned; `cpu_us` is what its processes have used."""
+def is_installed():
+    return subprocess.run([ROOT / "scripts/postgres", "where"], capture_output=True, check=False).returncode == 0
 
-    def __init__(self, folder, cpu):
+
+class Postgres(Process):
+    """scripts/postgres, pinned when a CPU is given; `cpu_us` is what its processes have used."""
+
+    def __init__(self, folder, cpu=None, rows=ROWS, template=ROOT / "build/postgres-bench"):
         self.cluster = Path(folder) / "cluster"
-        template = ROOT / "build/postgres-bench"
+        Path(folder).mkdir(exist_ok=True)
         super().__init__([ROOT / "scripts/postgres", "serve", "--with-parent", "--folder", self.cluster, "--template", template,
-                          "--rows", ROWS], Path(folder) / "postgres.log", cpu)
+                          "--rows", rows], Path(folder) / "postgres.log", cpu)
         self.url = self.wait_for_url()
 
     def wait_for_url(self):
