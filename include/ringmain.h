@@ -414,7 +414,7 @@ void rm_group(struct rm_exchange *x);
  * the other; BEGIN goes with the first of them, without a round trip. It ends with rm_commit or rm_rollback, which are
  * queries to wait for; when the exchange ends without them, it is rolled back. Committed means that rm_db_status of
  * rm_commit's result is RM_DB_OK. After an error only rm_rollback makes sense: RM_DB_ROLLED_BACK is what commit says then.
- * One at a time (else 500); no group in it. Up to --db-transaction-timeout, then its connection is closed: RM_DB_TIMEOUT. */
+ * One at a time (else 500); no group in it. Up to --db-transaction-timeout, then it is rolled back: RM_DB_TIMEOUT. */
 enum rm_isolation { RM_READ_COMMITTED, RM_REPEATABLE_READ, RM_SERIALIZABLE, RM_READ_ONLY_TRANSACTION };
 void rm_transaction(struct rm_exchange *x, enum rm_isolation isolation);
 struct rm_query *rm_commit(struct rm_exchange *x);

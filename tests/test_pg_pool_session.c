@@ -336,9 +336,53 @@ static void expired(size_t piece) {
     assert_status(c, PG_TIMEOUT);
     assert_true(s->lost);
     pg_pool_close(&rig.pool, s);
-    rig_run(&rig, 100 * RIG_MS);
+    rig_run(&rig, 10 * RIG_MS); /* the query would have run for 400 */
     assert_int_equal(a->committed, 0);
+    assert_int_equal(figure(cancels), 1);
+    assert_int_equal(rig.server.cancelled, 1);
+    assert_int_equal(rig.pool.exclusive, 0);
+    assert_int_equal(figure(kills), 0);
     assert_int_equal(figure(up), 2);
+    end();
+}
+
+/* Nothing runs: it is rolled back, and the connection stays. */
+static void expired_idle(size_t piece) {
+    begin(2, 4, piece);
+    rig.config.transaction_ns = 300 * RIG_MS;
+    start();
+    struct pg_session *s = open_session(0);
+    struct rig_query *a = rig_in(&rig, s, RIG_WRITE, TIMEOUT);
+    rig_run(&rig, 320 * RIG_MS);
+    assert_status(a, PG_OK);
+    assert_true(s->lost);
+    assert_int_equal(rig.pool.exclusive, 0);
+    assert_int_equal(a->committed, 0);
+    pg_pool_close(&rig.pool, s);
+    assert_int_equal(figure(cancels), 0);
+    assert_int_equal(figure(kills), 0);
+    end();
+}
+
+/* The server answers nothing, not even the cancel: its connection is closed after the grace. */
+static void expired_deaf(size_t piece) {
+    begin(2, 4, piece);
+    rig.config.transaction_ns = 300 * RIG_MS;
+    start();
+    struct pg_session *s = open_session(0);
+    struct rig_query *a = rig_in(&rig, s, RIG_WRITE, TIMEOUT);
+    rig_run(&rig, 10 * RIG_MS);
+    pg_backend_stall(rig_backend(&rig, s->conn), true);
+    struct rig_query *b = rig_in(&rig, s, RIG_READ, TIMEOUT);
+    rig_run(&rig, 310 * RIG_MS);
+    assert_status(b, PG_TIMEOUT);
+    pg_pool_close(&rig.pool, s);
+    assert_int_equal(figure(kills), 0);
+    rig_run(&rig, rig.config.grace_ns + 100 * RIG_MS);
+    assert_int_equal(figure(cancels), 1);
+    assert_int_equal(figure(kills), 1);
+    assert_int_equal(rig.pool.exclusive, 0);
+    assert_int_equal(a->committed, 0);
     end();
 }
 
@@ -414,6 +458,8 @@ int main(void) {
         { "waits for too long", too_late },
         { "closed at any moment", closed },
         { "takes too long", expired },
+        { "takes too long, idle", expired_idle },
+        { "takes too long, the server is deaf", expired_deaf },
         { "lost", lost },
         { "one slot", one_slot },
     };

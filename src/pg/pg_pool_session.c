@@ -304,23 +304,6 @@ void session_settle(struct pg_pool *pool, struct pg_member *m) {
     session_pump(pool, m);
 }
 
-void session_expire(struct pg_pool *pool, struct pg_member *m) {
-    struct pg_session *session = m->session;
-    session->lost = true;
-    session->verdict = PG_TIMEOUT;
-    for (uint32_t at = m->pg.head; at != m->pg.tail; at++) {
-        struct pg_query *q = m->pg.slots[at & m->pg.slot_mask].query;
-        if (q != NULL && q != &session->begin_query) {
-            pg_conn_leave(&m->pg, q);
-            pgp_ungroup(q);
-            pgp_finish(pool, q, PG_TIMEOUT);
-        }
-    }
-    session_over(pool, session, PG_TIMEOUT);
-    session->conn = (uint16_t)member_index(pool, m);
-    member_kill(pool, m, "a transaction took too long");
-}
-
 /* What is in flight was left by its owner, BEGIN is ours to leave. Whether its end was sent, and did not fail, will be seen. */
 static void abandon(struct pg_pool *pool, struct pg_session *session, struct pg_member *m) {
     if (session->begin_query.place == PLACE_SENT) {
@@ -332,6 +315,36 @@ static void abandon(struct pg_pool *pool, struct pg_session *session, struct pg_
     pgp_note(pool, m->deadline_ns);
 }
 
+static void let_go(struct pg_pool *pool, struct pg_session *session, struct pg_member *m) {
+    pool->dirty |= member_bit(pool, m);
+    bool clean = member_serves(m) && pg_conn_idle(&m->pg) && m->pg.status == 'I';
+    if (session->state == SESSION_HELD || clean) {
+        release(pool, m);
+    } else {
+        abandon(pool, session, m);
+    }
+}
+
+/* What runs is cancelled at once: its time is over, and it may hold locks. A close alone would not end it. */
+void session_expire(struct pg_pool *pool, struct pg_member *m) {
+    struct pg_session *session = m->session;
+    session->lost = true;
+    session->verdict = PG_TIMEOUT;
+    let_go(pool, session, m);
+    for (uint32_t at = m->pg.head; at != m->pg.tail; at++) {
+        struct pg_query *q = m->pg.slots[at & m->pg.slot_mask].query;
+        if (q != NULL) {
+            pg_conn_leave(&m->pg, q);
+            pgp_ungroup(q);
+            pgp_finish(pool, q, PG_TIMEOUT);
+        }
+    }
+    session_over(pool, session, PG_TIMEOUT);
+    if (!pg_conn_idle(&m->pg) && !m->quiescing) {
+        member_cancel(pool, m);
+    }
+}
+
 void pg_pool_close(struct pg_pool *pool, struct pg_session *session) {
     rm_assert(session->waiting.head == NULL);
     if (session->state == SESSION_WAITING) {
@@ -339,13 +352,7 @@ void pg_pool_close(struct pg_pool *pool, struct pg_session *session) {
     }
     struct pg_member *m = session->conn != CONN_NONE ? &pool->members[session->conn] : NULL;
     if (m != NULL && m->session == session) {
-        pool->dirty |= member_bit(pool, m);
-        bool clean = member_serves(m) && pg_conn_idle(&m->pg) && m->pg.status == 'I';
-        if (session->state == SESSION_HELD || clean) {
-            release(pool, m);
-        } else {
-            abandon(pool, session, m);
-        }
+        let_go(pool, session, m);
     }
     session->state = SESSION_OVER;
     session->conn = CONN_NONE;

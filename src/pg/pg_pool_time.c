@@ -76,9 +76,9 @@ static void look_at_serving(struct pg_pool *pool, struct pg_member *m) {
     if (m->session != NULL) {
         if (m->session->until_ns <= pool->now_ns) {
             session_expire(pool, m);
-            return;
+        } else {
+            pgp_note(pool, m->session->until_ns);
         }
-        pgp_note(pool, m->session->until_ns);
     }
     uint64_t kill_ns = m->quiescing ? m->cancel_ns + pool->config.grace_ns : 0;
     if (kill_ns != 0 && kill_ns <= pool->now_ns) {
