@@ -218,7 +218,7 @@ nearest() { # given word, list
 }
 
 # Configures a build folder if need be, again when its options or the defaults in meson.build changed, and compiles it.
-build() { # folder, meson options
+build() { # folder, meson options; $wanted: targets, or all
     folder=$1
     shift
     stamp=$folder/.options
@@ -230,5 +230,6 @@ build() { # folder, meson options
             { tail -n 15 "$folder/setup.log" >&2; return 1; }
         echo "$options" > "$stamp"
     fi
-    ninja -C "$folder" > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
+    # shellcheck disable=SC2086 # a list of targets
+    ninja -C "$folder" ${wanted:-} > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
 }
