@@ -218,7 +218,7 @@ nearest() { # given word, list
 }
 
 # Configures a build folder if need be, again when its options or the defaults in meson.build changed, and compiles it.
-build() { # folder, meson options; $wanted: targets, or all
+build() { # folder, meson options; $build_targets: some, or all
     folder=$1
     shift
     stamp=$folder/.options
@@ -231,5 +231,5 @@ build() { # folder, meson options; $wanted: targets, or all
         echo "$options" > "$stamp"
     fi
     # shellcheck disable=SC2086 # a list of targets
-    ninja -C "$folder" ${wanted:-} > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
+    ninja -C "$folder" ${build_targets:-} > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
 }
