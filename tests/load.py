@@ -40,7 +40,7 @@ class Rig:
 
 def case_every_template(rig):
     with arena.Arena(rig.program) as server:
-        for path in sorted(rig.templates.glob("*.txt")):
+        for path in sorted(set(rig.templates.glob("*.txt")) - {rig.templates / "database.txt"}):  # rss-slope has that one
             for io in rig.backends:
                 code, result, said = rig.run(server.port, path, "--requests", 500, "--depth", 3, "--reconnect", 7, io=io)
                 expect(code == 0 and result["requests"] == 500 and result["errors"]["total"] == 0, (path, io, result, said))
