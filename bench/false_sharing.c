@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "server/counter.h"
+#include "mem/counter.h"
 #include "server/worker.h"
 
 enum { ROUNDS = 9, ADDITIONS = 5 * 1000 * 1000, LINE_BYTES = 64, EXIT_SKIPPED = 77 };

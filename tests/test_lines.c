@@ -13,7 +13,7 @@
 #include <sched.h>
 
 #include "random.h"
-#include "server/counter.h"
+#include "mem/counter.h"
 #include "server/lines.h"
 
 enum { BYTES = 256 };

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/counter.h"
+#include "mem/counter.h"
 #include "server/log.h"
 #include "server/logger.h"
 

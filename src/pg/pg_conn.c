@@ -1,6 +1,7 @@
 #include "pg/pg_conn.h"
 
 #include "mem/assert.h"
+#include "mem/counter.h"
 #include "pg/pg_conn_priv.h"
 
 /* --------------------------------------------------------------------------------------------------------- words ---- */
@@ -167,7 +168,7 @@ bool conn_take_notice(struct pg_conn *conn, struct span body, struct pg_conn_eve
         conn_break_at(conn, 'N', "is malformed");
         return false;
     }
-    conn->shared->notices++;
+    counter_add(&conn->shared->notices, 1);
     event->type = PG_CONN_NOTICE;
     return true;
 }
@@ -209,7 +210,7 @@ void conn_take_notification(struct pg_conn *conn, struct span body) {
         conn_break_at(conn, 'A', "is malformed");
         return;
     }
-    conn->shared->notifications++;
+    counter_add(&conn->shared->notifications, 1);
 }
 
 /* -------------------------------------------------------------------------------------------------------- startup ---- */

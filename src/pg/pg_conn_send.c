@@ -1,4 +1,5 @@
 #include "mem/assert.h"
+#include "mem/counter.h"
 #include "pg/pg_conn_priv.h"
 
 static uint32_t slots_free(const struct pg_conn *conn) {
@@ -26,7 +27,7 @@ static bool end_run(struct pg_conn *conn) {
     }
     conn->written += PG_HEADER_BYTES;
     conn_slot(conn, conn->tail - 1)->flags |= SLOT_SYNC;
-    conn->shared->syncs++;
+    counter_add(&conn->shared->syncs, 1);
     conn->open_run = false;
     return true;
 }
@@ -39,14 +40,14 @@ bool pg_conn_flush(struct pg_conn *conn) {
 
 /* The unnamed statement: Parse and Describe each time. */
 static bool write_unnamed(struct pg_conn *conn, const struct pg_statement *statement) {
-    conn->shared->parses++;
+    counter_add(&conn->shared->parses, 1);
     return pg_write_parse(conn->out, SPAN(""), statement) && pg_write_describe(conn->out, 'S', SPAN(""));
 }
 
 /* Close, when its name may be in use, and Parse. */
 static bool write_parse(struct pg_conn *conn, const struct pg_statement *statement, bool close) {
     struct span name = span_of(statement->name, statement->name_len);
-    conn->shared->parses++;
+    counter_add(&conn->shared->parses, 1);
     return (!close || pg_write_close(conn->out, 'S', name)) && pg_write_parse(conn->out, name, statement);
 }
 
@@ -101,7 +102,7 @@ static bool append_query(struct pg_conn *conn, struct pg_query *query, unsigned 
     if (!pg_write_execute(conn->out, name, query->params, plan->formats, (flags & SLOT_SYNC) != 0)) {
         return false;
     }
-    conn->shared->syncs += (flags & SLOT_SYNC) != 0;
+    counter_add(&conn->shared->syncs, (flags & SLOT_SYNC) != 0);
     push(conn, (struct pg_slot){ .query = query,
                                  .start = conn->written,
                                  .generation = query->generation,
@@ -215,7 +216,7 @@ bool pg_conn_describe(struct pg_conn *conn, uint16_t statement) {
                                  .flags = (uint16_t)flags,
                                  .state = (uint8_t)first_state(flags) });
     conn->written += conn->out->bytes - bytes;
-    conn->shared->describes++;
+    counter_add(&conn->shared->describes, 1);
     return true;
 }
 

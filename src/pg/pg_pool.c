@@ -126,7 +126,7 @@ void pg_pool_submit(struct pg_pool *pool, struct pg_query *first) {
         q->queued_ns = pool->now_ns;
         n++;
     }
-    pool->figures.submitted += n;
+    counter_add(&pool->figures.submitted, n);
     if (n > pool->config.inflight) {
         pgp_finish_error(pool, first, "54000", "the group has more queries than a connection takes at once");
         return;
@@ -148,7 +148,7 @@ void pg_pool_leave(struct pg_pool *pool, struct pg_query *q) {
     case PLACE_SESSION:
         pgp_ungroup(q);
         pgp_list_remove(q->place == PLACE_QUEUE ? &pool->queue : &q->session->waiting, q);
-        pool->figures.waiting--;
+        counter_set(&pool->figures.waiting, pool->figures.waiting - 1);
         if (q->place == PLACE_SESSION && q->session->conn != CONN_NONE) { /* who is next may be another now */
             pool->dirty |= UINT64_C(1) << q->session->conn;
         }
@@ -163,7 +163,7 @@ void pg_pool_leave(struct pg_pool *pool, struct pg_query *q) {
     default: pgp_ungroup(q); break; /* held */
     }
     q->place = PLACE_NONE;
-    pool->figures.left++;
+    counter_add(&pool->figures.left, 1);
 }
 
 /* -------------------------------------------------------------------------------------------------------- answers ---- */
@@ -188,9 +188,9 @@ static uint8_t again_for(const struct pg_pool *pool, const struct pg_query *q) {
 
 static void send_again(struct pg_pool *pool, struct pg_query *q, uint8_t why) {
     q->again |= why;
-    pool->figures.retried += (why & AGAIN_CANCELLED) != 0;
-    pool->figures.healed += (why & AGAIN_HEALED) != 0;
-    pool->figures.skipped += (why & AGAIN_SKIPPED) != 0;
+    counter_add(&pool->figures.retried, (why & AGAIN_CANCELLED) != 0);
+    counter_add(&pool->figures.healed, (why & AGAIN_HEALED) != 0);
+    counter_add(&pool->figures.skipped, (why & AGAIN_SKIPPED) != 0);
     pgp_requeue(pool, q);
 }
 
@@ -255,7 +255,7 @@ static bool read_on(struct pg_pool *pool, struct pg_event *event) {
     event->conn = pool->input_conn;
     switch (came.type) {
     case PG_CONN_ROW:
-        pool->figures.rows++;
+        counter_add(&pool->figures.rows, 1);
         event->type = PG_EVENT_ROW;
         event->query = came.query;
         event->row = came.row;
@@ -351,7 +351,7 @@ static void give_up_waiting(struct pg_pool *pool) {
         pgp_ungroup(q);
         pgp_list_remove(&pool->queue, q);
         q->place = PLACE_NONE;
-        pool->figures.waiting--;
+        counter_set(&pool->figures.waiting, pool->figures.waiting - 1);
         pgp_finish(pool, q, (q->again & AGAIN_LOST) != 0 ? PG_LOST : PG_DOWN);
     }
     while (pool->sessions != NULL) {
@@ -362,11 +362,11 @@ static void give_up_waiting(struct pg_pool *pool) {
 static void count(struct pg_pool *pool) {
     const struct pg_shared *shared = &pool->shared;
     struct pg_figures *figures = &pool->figures;
-    figures->parses = shared->parses;
-    figures->describes = shared->describes;
-    figures->syncs = shared->syncs;
-    figures->notices = shared->notices;
-    figures->notifications = shared->notifications;
+    counter_set(&figures->parses, shared->parses);
+    counter_set(&figures->describes, shared->describes);
+    counter_set(&figures->syncs, shared->syncs);
+    counter_set(&figures->notices, shared->notices);
+    counter_set(&figures->notifications, shared->notifications);
 }
 
 void pg_pool_flush(struct pg_pool *pool) {

@@ -91,7 +91,7 @@ void member_connect(struct pg_pool *pool, struct pg_member *m) {
 
 static void attempt_failed(struct pg_pool *pool, struct pg_member *m, const char *why) {
     m->failed = true;
-    pool->figures.connect_failures++;
+    counter_add(&pool->figures.connect_failures, 1);
     set_why(m, why);
     plan_retry(pool, m, false);
     member_ask(pool, m, ASK_DOWN);
@@ -120,8 +120,8 @@ void member_up(struct pg_pool *pool, struct pg_member *m) {
     m->pg.head_since_ns = pool->now_ns;
     pgp_note(pool, pool->config.ping_ns != 0 ? pool->now_ns + pool->config.ping_ns : 0);
     m->counted = 0;
-    pool->figures.up++;
-    pool->figures.connects++;
+    counter_add(&pool->figures.up, 1);
+    counter_add(&pool->figures.connects, 1);
     pool->dirty |= member_bit(pool, m);
     member_ask(pool, m, ASK_UP);
     if (pool->draining) {
@@ -130,8 +130,8 @@ void member_up(struct pg_pool *pool, struct pg_member *m) {
 }
 
 static void no_longer_up(struct pg_pool *pool, struct pg_member *m) {
-    pool->figures.up--;
-    pool->figures.in_flight -= m->counted;
+    counter_set(&pool->figures.up, pool->figures.up - 1);
+    counter_set(&pool->figures.in_flight, pool->figures.in_flight - m->counted);
     m->counted = 0;
     if (pool->figures.up > 0) {
         return;
@@ -146,7 +146,7 @@ static void no_longer_up(struct pg_pool *pool, struct pg_member *m) {
 void member_broken(struct pg_pool *pool, struct pg_member *m) {
     if (m->phase == MEMBER_SERVING) {
         no_longer_up(pool, m);
-        pool->figures.lost++;
+        counter_add(&pool->figures.lost, 1);
         set_why(m, m->pg.why);
         plan_retry(pool, m, true);
         member_ask(pool, m, ASK_DOWN);
@@ -159,7 +159,7 @@ void member_broken(struct pg_pool *pool, struct pg_member *m) {
 }
 
 void member_kill(struct pg_pool *pool, struct pg_member *m, const char *why) {
-    pool->figures.kills++;
+    counter_add(&pool->figures.kills, 1);
     if (m->phase == MEMBER_CONNECTING) {
         m->pg.sqlstate[0] = '\0';
         m->dropped = true;
@@ -211,7 +211,7 @@ static void group_lost(struct pg_pool *pool, struct pg_query *first, bool sent) 
     for (struct pg_query *q = first; q != NULL; q = q->group_next) {
         q->again |= sent ? AGAIN_LOST : 0;
         q->tries = (uint8_t)(q->tries - !sent);
-        pool->figures.retried += sent;
+        counter_add(&pool->figures.retried, sent);
         pgp_requeue(pool, q);
     }
 }
@@ -319,7 +319,7 @@ void member_cancel(struct pg_pool *pool, struct pg_member *m) {
     pgp_note(pool, m->cancel_ns + pool->config.grace_ns);
     if (m->pg.key.key_bytes > 0 && !m->cancelling) {
         m->cancelling = true;
-        pool->figures.cancels++;
+        counter_add(&pool->figures.cancels, 1);
         member_ask(pool, m, ASK_CANCEL);
     }
 }
@@ -392,7 +392,7 @@ void member_settle(struct pg_pool *pool, struct pg_member *m) {
     if (m->phase == MEMBER_SERVING && !member_exclusive(m) && pg_conn_idle(&m->pg) && !m->cancelling) {
         bool drained = m->retire && pool->queue.head == NULL && pool->sessions == NULL;
         if (m->pg.tainted || m->pg.status != 'I') {
-            pool->figures.quarantined++;
+            counter_add(&pool->figures.quarantined, 1);
             member_close(pool, m);
         } else if (drained) {
             member_close(pool, m);
@@ -402,7 +402,7 @@ void member_settle(struct pg_pool *pool, struct pg_member *m) {
 
 void member_count(struct pg_pool *pool, struct pg_member *m) {
     if (m->phase == MEMBER_SERVING) {
-        pool->figures.in_flight += (uint64_t)m->pg.queries - m->counted;
+        counter_add(&pool->figures.in_flight, (uint64_t)m->pg.queries - m->counted);
         m->counted = m->pg.queries;
     }
 }

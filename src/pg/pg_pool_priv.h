@@ -5,6 +5,7 @@
 #define RM_PG_POOL_PRIV_H
 
 #include "mem/assert.h"
+#include "mem/counter.h"
 #include "pg/pg_pool.h"
 
 /* Where a query is: pg_query.place. Its links: SENT and HELD have in `prev` the one before it in its group; the others are

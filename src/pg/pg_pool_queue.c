@@ -64,7 +64,7 @@ void pgp_finish(struct pg_pool *pool, struct pg_query *q, enum pg_status status)
     rm_assert(q->place != PLACE_QUEUE && q->place != PLACE_SESSION);
     q->status = (uint8_t)status;
     q->place = PLACE_DONE;
-    pool->figures.done[status]++;
+    counter_add(&pool->figures.done[status], 1);
     pgp_list_append(&pool->done, q);
 }
 
@@ -101,7 +101,7 @@ void pgp_requeue(struct pg_pool *pool, struct pg_query *q) {
     struct pg_session *session = q->session;
     q->place = session != NULL ? PLACE_SESSION : PLACE_QUEUE;
     pgp_list_insert(session != NULL ? &session->waiting : &pool->queue, q);
-    pool->figures.waiting++;
+    counter_add(&pool->figures.waiting, 1);
     pgp_note(pool, q->deadline_ns);
     if (pool->figures.up == 0) {
         pgp_note(pool, pool->now_ns + pool->config.down_timeout_ns);
@@ -122,7 +122,7 @@ void pgp_wait(struct pg_pool *pool, struct pg_query *first, uint32_t n) {
         q->place = PLACE_QUEUE;
         pgp_list_append(&pool->queue, q);
     }
-    pool->figures.waiting += n;
+    counter_add(&pool->figures.waiting, n);
     if (pool->figures.up == 0) {
         pgp_note(pool, pool->now_ns + pool->config.down_timeout_ns);
     }
@@ -192,9 +192,9 @@ bool member_give(struct pg_pool *pool, struct pg_member *m, struct pg_query *fir
         q->sent_ns = pool->now_ns;
         q->tries++;
         q->prev = prev;
-        pool->figures.sent++;
+        counter_add(&pool->figures.sent, 1);
     }
-    pool->figures.depths[depth_bucket(m->pg.queries)]++;
+    counter_add(&pool->figures.depths[depth_bucket(m->pg.queries)], 1);
     member_gave(pool, m, from, first->deadline_ns);
     return true;
 }
@@ -304,7 +304,7 @@ static struct pg_query *take_group(struct pg_pool *pool, struct pg_list *list, s
         next = q->next;
         pgp_list_remove(list, q);
         q->place = PLACE_NONE;
-        pool->figures.waiting--;
+        counter_set(&pool->figures.waiting, pool->figures.waiting - 1);
     }
     return next;
 }
@@ -417,7 +417,7 @@ void pgp_pump(struct pg_pool *pool) {
             }
             break;
         }
-        pool->figures.wait_ns += n * (pool->now_ns - q->queued_ns);
+        counter_add(&pool->figures.wait_ns, n * (pool->now_ns - q->queued_ns));
     }
     if (pool->describes_wanted > 0) {
         describe(pool);

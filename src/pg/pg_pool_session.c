@@ -143,7 +143,7 @@ static void unlist(struct pg_pool *pool, struct pg_session *session, struct pg_q
     for (struct pg_query *q = first; q != NULL; q = q->group_next) {
         pgp_list_remove(&session->waiting, q);
         q->place = PLACE_NONE;
-        pool->figures.waiting--;
+        counter_set(&pool->figures.waiting, pool->figures.waiting - 1);
     }
 }
 
@@ -205,7 +205,7 @@ void session_submit(struct pg_pool *pool, struct pg_query *first, uint32_t n) {
         q->place = PLACE_SESSION;
         pgp_list_append(&session->waiting, q);
     }
-    pool->figures.waiting += n;
+    counter_add(&pool->figures.waiting, n);
     (void)pgp_known(pool, first);
     if (session->conn != CONN_NONE) {
         session_pump(pool, &pool->members[session->conn]);
@@ -228,7 +228,7 @@ static void begin_answered(struct pg_pool *pool, struct pg_session *session, str
     if (is_forgotten(begin->sqlstate) && !session->healed) { /* nothing has happened yet */
         session->healed = true;
         session->state = SESSION_HELD;
-        pool->figures.healed++;
+        counter_add(&pool->figures.healed, 1);
         return;
     }
     session->lost = true;
@@ -270,7 +270,7 @@ void session_over(struct pg_pool *pool, struct pg_session *session, enum pg_stat
     for (struct pg_query *q; (q = session->waiting.head) != NULL;) {
         pgp_list_remove(&session->waiting, q);
         q->place = PLACE_NONE;
-        pool->figures.waiting--;
+        counter_set(&pool->figures.waiting, pool->figures.waiting - 1);
         if (verdict == PG_ERROR) {
             copy_error(q, &session->begin_query);
         }

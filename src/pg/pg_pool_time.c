@@ -160,7 +160,7 @@ static void look_at_list(struct pg_pool *pool, struct pg_list *list) {
         pgp_ungroup(q); /* the others have the same times */
         pgp_list_remove(list, q);
         q->place = PLACE_NONE;
-        pool->figures.waiting--;
+        counter_set(&pool->figures.waiting, pool->figures.waiting - 1);
         pgp_finish(pool, q, waiting_verdict(pool, q));
     }
 }

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/counter.h"
+#include "mem/counter.h"
 #include "server/log.h"
 
 enum {

@@ -11,7 +11,7 @@
 #include "http/http.h"
 #include "ring/ring.h"
 #include "server/conn.h"
-#include "server/counter.h"
+#include "mem/counter.h"
 #include "server/observe.h"
 #include "server/plan.h"
 #include "server/server.h"

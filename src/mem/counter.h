@@ -1,8 +1,8 @@
 /* Counters with one writer: the thread that owns them adds, any other may read a figure that is whole, if a moment
  * old. Relaxed atomics cost what plain loads and stores cost on the machines we build for.
  * Depends on nothing. */
-#ifndef RM_SERVER_COUNTER_H
-#define RM_SERVER_COUNTER_H
+#ifndef RM_MEM_COUNTER_H
+#define RM_MEM_COUNTER_H
 
 #include <stdint.h>
 
