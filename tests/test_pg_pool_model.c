@@ -453,6 +453,7 @@ static void settle(void) {
     rig.unreachable = rig.deaf_cancels = rig.hold_connects = false;
     rig.server.refuse_sqlstate = NULL;
     rig.pool.config.ping_ns = 0; /* a network as lazy as this costs connections */
+    rig.pool.config.transaction_ns = 900 * RIG_MS; /* and transactions */
     rig_feed(&rig);
     rig.on_row = NULL;
     for (uint32_t i = 0; i < rig.config.connections; i++) {
