@@ -35,6 +35,7 @@ struct span {
  * watch, a
  * timer, another handler) leaves them where its handler finds them when it goes on. */
 struct rm_exchange;
+struct rm_cache;
 
 /* One thread of the server, with the ring that it owns. Valid from rm_app.worker_start to the return of rm_app.worker_stop;
  * to be used on its own thread only. */
@@ -69,6 +70,7 @@ struct rm_route {
     rm_handler_fn *handler;
     enum rm_body body;
     rm_piece_fn *piece; /* RM_BODY_STREAMED only */
+    const struct rm_cache *cache; /* GET only, without a body; NULL: its responses are not kept. See rm_cache */
 };
 
 /* An option of the application's own, `--name VALUE`, listed by --help. The table ends with a zeroed entry. */
@@ -419,6 +421,46 @@ enum rm_isolation { RM_READ_COMMITTED, RM_REPEATABLE_READ, RM_SERIALIZABLE, RM_R
 void rm_transaction(struct rm_exchange *x, enum rm_isolation isolation);
 struct rm_query *rm_commit(struct rm_exchange *x);
 struct rm_query *rm_rollback(struct rm_exchange *x);
+
+/* ---------------------------------------------------------------------------------------------------------- cache ---- */
+
+/* What a cached response is found by. Built in place; too long, or refused by the function that builds it: not cached. */
+enum { RM_KEY_BYTES_MAX = 504 };
+struct rm_key {
+    uint16_t len;
+    bool overflow;
+    char bytes[RM_KEY_BYTES_MAX];
+};
+void rm_key_begin(struct rm_key *key, const struct rm_cache *cache); /* `cache->name` */
+void rm_key_int(struct rm_key *key, int64_t value); /* a part; the same as its decimal digits as a span */
+void rm_key_span(struct rm_key *key, struct span value);
+void rm_key_none(struct rm_key *key); /* a part that is missing: another one than an empty one */
+
+/* How the responses of a route are kept, in the store that all workers share (--store). Only status 200, without Set-Cookie,
+ * without Cache-Control: no-store or private, and not streamed; not for requests with Authorization. What is fresh is
+ * answered without the handler, to GET and HEAD, with ETag, Age and X-Cache: HIT; If-None-Match with 304. Of several requests for
+ * what is not there, on any workers, one runs the handler (X-Cache: MISS) and the others wait for its response; when that can't be
+ * kept, each runs it for itself. When it is no longer fresh, but in its grace, it is answered as it is (X-Cache: STALE) while
+ * one handler runs without a client to replace it. */
+struct rm_cache {
+    const char *name;   /* of these responses, in keys and figures; routes with one name share them */
+    uint64_t ttl_ns;    /* they are fresh for so long; > 0 */
+    uint64_t grace_ns;  /* and may be used for so much longer */
+    /* The key: parts in this order: "{id}": the path's segment, "?page": the first such value of the query, "Accept-Language":
+     * a header field. As they are sent: "1" and "%31" are two keys. NULL and no `key`: the whole path and query. */
+    const char *const *parts;
+    /* Instead: writes the parts, which is the way to have one key for all spellings. False: not cached, the handler runs. */
+    bool (*key)(const struct rm_exchange *x, struct rm_key *key);
+    uint32_t max_age_s; /* for how long clients may use it without asking; 0: they ask each time (Cache-Control: no-cache) */
+    bool authorized;    /* requests with Authorization are answered like all others */
+};
+#define RM_PARTS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+/* Removes what is kept under a key, grace and all. When it returns no request that comes from now on, to whatever worker, is
+ * answered with what was kept or with what a handler that has been running until now will answer: called behind the change of
+ * the data and before the response that tells of it, nobody who has seen that response sees the old data. Also right when
+ * it is not known whether the data was changed. A key that is too long: a mistake, it asserts. */
+void rm_purge(struct rm_worker *worker, const struct rm_key *key);
 
 /* ---------------------------------------------------------------------------------------------- without a client ---- */
 

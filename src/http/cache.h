@@ -1,0 +1,104 @@
+/* What RFC 9110 and RFC 9111 say about stored responses, for a cache that belongs to the origin server: it decides by the
+ * server's own rules (TTL, grace, purges), which are declared with a route, and tells clients what they may do themselves.
+ *
+ * The way of a response into the store:
+ *     http_response_capture(x); the handler runs, nothing leaves; http_captured(x): what it wrote, if it may be stored;
+ *     http_meta_bytes, http_meta_put and the body into the store; http_response_uncapture(x): and to the client
+ * and out of it:
+ *     http_meta_read; http_stored_begin(x), the body, http_exchange_finish; or http_stored_undo(x), as if nothing had been
+ *
+ * Depends on: http.h, mem. One thread per connection. */
+#ifndef RM_HTTP_CACHE_H
+#define RM_HTTP_CACHE_H
+
+#include "http/http.h"
+
+enum {
+    HTTP_META_BYTES_MAX = 4096,  /* of a stored response: status, entity tag, fields */
+    HTTP_ETAG_BYTES_MAX = 128,
+};
+
+/* How a response came about: the value of X-Cache. */
+enum http_cache_state { HTTP_CACHE_NONE, HTTP_CACHE_HIT, HTTP_CACHE_MISS, HTTP_CACHE_STALE };
+
+/* What clients are told, and who is served from the store. */
+struct http_cache_rule {
+    uint32_t max_age_s;   /* Cache-Control: max-age for clients; 0: "no-cache": they may keep it, and ask each time (RFC 9111
+                             §5.2.2.4), which costs a 304 */
+    bool authorized;      /* requests with Authorization are served from the store like all others, RFC 9111 §3.5 */
+    struct span vary;     /* names of the fields that are in the key, "Accept-Language, X-Plan"; empty: none */
+};
+
+/* May the store answer this request, and keep what the handler answers? GET and HEAD; no Authorization unless the rule says so;
+ * no body that came with it. A client's Cache-Control does not count: it is ours to say how old an answer may be. */
+bool http_cache_serves(const struct http_exchange *x, const struct http_cache_rule *rule);
+
+/* ------------------------------------------------------------------------------------------------------ into ---- */
+
+/* Before the handler runs, and nothing was written yet: what it writes is kept in x->own, bodies of HEAD requests too, whether
+ * the client is there or not, and no head is written. A streamed response ends the capture (it is written as ever). */
+void http_response_capture(struct http_exchange *x);
+
+/* A response as the handler has written it. Borrows x and is valid until http_response_uncapture. */
+struct http_captured {
+    int status;
+    struct span type;
+    struct span fields;        /* "Name: value\r\n"... that the handler has set */
+    const struct chain *body;
+    uint64_t body_bytes;
+};
+
+/* True when it may be stored: captured to the end, not failed, status 200, no Set-Cookie, no Cache-Control with no-store or
+ * private, no Vary beyond the rule's, no Connection-specific fields (RFC 9111 §3, §3.1). */
+bool http_captured(const struct http_exchange *x, const struct http_cache_rule *rule, struct http_captured *out);
+
+/* The response goes its way, in any case: with the captured head, and X-Cache as `state` says (NONE: no such field and nothing
+ * below). MISS of what was storable: also ETag (`etag`, unless the handler has set one), Cache-Control and Vary as the rule says,
+ * and a conditional request is answered with 304 when it matches: as the next one will see it. Then http_exchange_finish. */
+void http_response_uncapture(struct http_exchange *x, enum http_cache_state state, const struct http_cache_rule *rule,
+                             struct span etag);
+
+/* The strong entity tag of a body that has none: 64 bits of a hash over it, quoted: "\"0123456789abcdef\"". RFC 9110 §8.8.3 */
+enum { HTTP_ETAG_MADE_BYTES = 18 };
+void http_etag_make(const struct chain *body, char out[static HTTP_ETAG_MADE_BYTES]);
+
+/* What is stored beside the body: status, entity tag (the handler's, else `etag`), content type and fields as they will be sent.
+ * Bytes that it takes, 0: more than HTTP_META_BYTES_MAX, it is not stored. */
+uint32_t http_meta_bytes(const struct http_captured *captured, const struct http_cache_rule *rule, struct span etag);
+void http_meta_put(const struct http_captured *captured, const struct http_cache_rule *rule, struct span etag, char *out);
+
+/* ------------------------------------------------------------------------------------------------------- out ---- */
+
+struct http_stored {
+    int status;
+    struct span etag;     /* with its quotes */
+    struct span lines;    /* of the head: "Content-Type: ...\r\nETag: ...\r\n" ... */
+    struct span lines_304; /* the part of them that a 304 repeats (RFC 9110 §15.4.5): the end of `lines` */
+    uint64_t body_bytes;
+    uint64_t age_ms;
+    enum http_cache_state state;
+};
+
+/* Reads what http_meta_put has written (copied from the store); borrows it. False: it makes no sense. */
+[[gnu::warn_unused_result]] bool http_meta_read(struct span meta, struct http_stored *out);
+
+enum http_stored_body {
+    HTTP_STORED_NONE,   /* HEAD, 304: nothing more is to be written */
+    HTTP_STORED_FOLLOWS, /* exactly body_bytes follow: http_response_reserve and _commit, http_response_lend */
+    HTTP_STORED_FAILED, /* no block: 503, as ever */
+};
+
+/* Begins the answer from the store: status line, Date, lines, Age (seconds, RFC 9111 §5.1), X-Cache, Content-Length. If-None-Match (weak
+ * comparison, lists, "*") makes it a 304: RFC 9110 §13.1.2. */
+enum http_stored_body http_stored_begin(struct http_exchange *x, const struct http_stored *stored);
+
+/* Takes back all of it: a handler may answer. Nothing of it may have left (asserted). */
+void http_stored_undo(struct http_exchange *x);
+
+/* ------------------------------------------------------------------------------------------------ without clients ---- */
+
+/* An exchange like `x` (its head, its route; no body) without a client, for a refresh in the background: what it answers goes
+ * nowhere but into the store. NULL: no exchange is free, or the pool is below a quarter of its size: clients come first. */
+[[gnu::warn_unused_result]] struct http_exchange *http_exchange_shadow(struct http_exchange *x);
+
+#endif
