@@ -258,7 +258,7 @@ static void start_job(struct rig *rig, uint32_t conn) {
     c->job_ns = rig->now_ns + rig->job_ns;
 }
 
-static void drain(struct rig *rig);
+static bool drain(struct rig *rig);
 
 /* What a helper would compute, but for the hash: that is "md5" and the password's length. */
 static void end_job(struct rig *rig, uint32_t conn) {
@@ -272,18 +272,23 @@ static void end_job(struct rig *rig, uint32_t conn) {
     snprintf(job->md5, sizeof job->md5, "md5%d", (int)strlen(job->password));
     if (!c->closing) {
         pg_pool_job_done(&rig->pool, conn);
-        drain(rig);
+        (void)drain(rig);
     }
 }
 
-static void drain(struct rig *rig) {
+/* True when a query is over: its owner may have asked for something. */
+static bool drain(struct rig *rig) {
     struct pg_event event;
+    bool over = false;
     while (pg_pool_next(&rig->pool, &event)) {
         switch (event.type) {
         case PG_EVENT_NONE: rig_fault(rig, "an event of no type"); break;
         case PG_EVENT_JOB: start_job(rig, event.conn); break;
         case PG_EVENT_ROW: take_row(rig, &event); break;
-        case PG_EVENT_DONE: take_done(rig, &event); break;
+        case PG_EVENT_DONE:
+            take_done(rig, &event);
+            over = true;
+            break;
         case PG_EVENT_CONNECT: connect_now(rig, event.conn); break;
         case PG_EVENT_CLOSE: rig->conns[event.conn].closing = true; break;
         case PG_EVENT_CANCEL: cancel_later(rig, &event); break;
@@ -295,6 +300,7 @@ static void drain(struct rig *rig) {
         case PG_EVENT_NOTICE: rig->notices++; break;
         }
     }
+    return over;
 }
 
 /* --------------------------------------------------------------------------------------------------------- network ---- */
@@ -323,12 +329,12 @@ static void from_server(struct rig *rig, uint32_t conn) {
         memcpy(bytes, out.data, n);
         pg_backend_sent(c->backend, n);
         pg_pool_input(&rig->pool, conn, span_of(bytes, n));
-        drain(rig);
+        (void)drain(rig);
         memset(bytes, 0xa5, sizeof bytes);
     }
     if (c->open && !c->closing && (c->rude || pg_backend_over(c->backend))) {
         pg_pool_lost(&rig->pool, conn, c->out.bytes, c->rude ? "reset" : "the server has closed the connection");
-        drain(rig);
+        (void)drain(rig);
     }
 }
 
@@ -364,31 +370,32 @@ static void cancels(struct rig *rig) {
             pg_backend_close(backend);
         }
         pg_pool_cancelled(&rig->pool, cancel.conn);
-        drain(rig);
+        (void)drain(rig);
     }
 }
 
 void rig_turn(struct rig *rig) {
     rig->turns++;
     pg_pool_turn(&rig->pool, rig->now_ns);
-    drain(rig);
+    (void)drain(rig);
     pg_server_turn(&rig->server, rig->now_ns);
     cancels(rig);
     for (uint32_t i = 0; i < rig->config.connections; i++) {
         if (rig->conns[i].wants && !rig->hold_connects && !rig->conns[i].closing) {
             connect_now(rig, i);
-            drain(rig);
+            (void)drain(rig);
         }
         end_job(rig, i);
         from_server(rig, i);
         if (rig->conns[i].closing && !rig->conns[i].job && !rests(rig)) {
             rig->conns[i].closing = false;
             close_now(rig, i);
-            drain(rig);
+            (void)drain(rig);
         }
     }
-    pg_pool_flush(&rig->pool);
-    drain(rig);
+    do { /* what is over may have its owner ask for more, or close a session */
+        pg_pool_flush(&rig->pool);
+    } while (drain(rig));
     for (uint32_t i = 0; i < rig->config.connections; i++) {
         to_server(rig, i);
     }

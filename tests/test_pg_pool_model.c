@@ -470,6 +470,7 @@ static void settle(void) {
         do_close(i);
     }
     rig_run(&rig, 300 * RIG_MS);
+    rig.pool.config.grace_ns = 100 * RIG_MS; /* a rollback over such a network takes its time, too */
     ask_all();
     rig_run(&rig, 300 * RIG_MS);
     if (rig.pool.figures.up != rig.config.connections || rig.pool.figures.in_flight != 0) {

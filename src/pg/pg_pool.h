@@ -241,7 +241,8 @@ void pg_pool_cancelled(struct pg_pool *pool, uint32_t conn);
 void pg_pool_turn(struct pg_pool *pool, uint64_t now_ns);
 
 /* The end of the turn: gives what waits to connections that have room, ends open runs with their Sync. Every chain that is
- * not empty is to be sent then. */
+ * not empty is to be sent then. The owner of a query that is told as over behind it may have submitted, left or closed
+ * something: call it again, in this turn or in one that follows at once. */
 void pg_pool_flush(struct pg_pool *pool);
 
 /* When pg_pool_turn has something to look at; 0: never. */
