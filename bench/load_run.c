@@ -395,6 +395,7 @@ static void on_event(struct run *run, const struct ring_event *event) {
     case RING_READY:
     case RING_WOKEN:
     case RING_FINISHED:
+    case RING_READ:
     default: rm_assert(event->type == RING_TICK); /* load asks for no other */
     }
 }

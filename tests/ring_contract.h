@@ -57,6 +57,7 @@ extern const struct contract_scenario contract_turns[];
 extern const struct contract_scenario contract_process[];
 extern const struct contract_scenario contract_life[];
 extern const struct contract_scenario contract_corners[];
+extern const struct contract_scenario contract_read[];
 
 /* --------------------------------------------------------------------------------------------------------- links ---- */
 
@@ -129,12 +130,12 @@ struct rig {
     struct ring_address address; /* of the listener */
     struct link *newest;         /* the last socket that was accepted */
 
-    /* Called after the record was brought up to date; may be NULL. `link` is NULL for WOKEN, TICK and FINISHED. */
+    /* Called after the record was brought up to date; may be NULL. `link` is NULL for WOKEN, TICK, FINISHED and READ. */
     void (*on_event)(struct rig *rig, enum side side, struct link *link, const struct ring_event *event);
     void *user; /* the scenario's */
     int pipe_fd;
 
-    uint64_t ticks[SIDES], wokens[SIDES], finished[SIDES];
+    uint64_t ticks[SIDES], wokens[SIDES], finished[SIDES], reads[SIDES];
     uint64_t seed;       /* the state of rig_random ... */
     uint64_t first_seed; /* ... and what it started from: printed by failures */
     char violation[RIG_TEXT_BYTES]; /* the first rule that was broken */
@@ -217,6 +218,9 @@ static inline struct ring *link_ring(const struct link *link) {
 
 /* Descriptors of this process, from /proc/self/fd. */
 uint32_t process_descriptors(void);
+
+/* The kernel's io-wq threads of this process. */
+uint32_t process_kernel_workers(void);
 
 /* System calls that a ring has counted, all names together. */
 uint64_t rig_calls(const struct rig *rig, enum side side);

@@ -358,25 +358,9 @@ static void rings_of_nobody(struct rig *rig) {
 
 /* ------------------------------------------------------------------------------------------------------- threads ---- */
 
-static uint32_t io_workers(void) {
-    uint32_t count = 0;
-    DIR *dir = opendir("/proc/self/task");
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char path[300], name[32] = "";
-        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
-        FILE *file = fopen(path, "re");
-        if (file == NULL) continue;
-        if (fgets(name, sizeof name, file) != NULL && strncmp(name, "iou-wrk", 7) == 0) count++;
-        fclose(file);
-    }
-    closedir(dir);
-    return count;
-}
-
 /* Each kind of operation once; none of them may make the kernel start a worker thread for it. */
 static void no_worker_threads(struct rig *rig) {
-    uint32_t before = io_workers(); /* of rings that are gone: idle ones stay for some seconds */
+    uint32_t before = process_kernel_workers(); /* of rings that are gone: idle ones stay for some seconds */
     rig_open_listening(rig, NULL);
     for (uint32_t i = 0; i < 4; i++) {
         struct link *client = rig_pair(rig), *server = client->peer;
@@ -392,11 +376,11 @@ static void no_worker_threads(struct rig *rig) {
         else
             link_reset(server);
         RIG_UNTIL(rig, client->ended && server->closed);
-        RIG_CHECK(rig, io_workers() <= before);
+        RIG_CHECK(rig, process_kernel_workers() <= before);
     }
     link_close(rig->listener);
     RIG_UNTIL(rig, rig->listener->closed);
-    RIG_CHECK(rig, io_workers() <= before);
+    RIG_CHECK(rig, process_kernel_workers() <= before);
 }
 
 const struct contract_scenario contract_process[] = {

@@ -133,6 +133,7 @@ static void on_link(struct link *link, const struct ring_event *event) {
     case RING_ACCEPTED:
     case RING_WOKEN:
     case RING_FINISHED:
+    case RING_READ:
     case RING_TICK: break;
     }
     violate(link, event, "an event that no link has");
@@ -142,6 +143,7 @@ static struct link *record(struct rig *rig, enum side side, const struct ring_ev
     switch (event->type) {
     case RING_WOKEN: rig->wokens[side]++; return NULL;
     case RING_FINISHED: rig->finished[side]++; return NULL;
+    case RING_READ: rig->reads[side]++; return NULL;
     case RING_TICK: rig->ticks[side]++; return NULL;
     case RING_ACCEPTED: on_accepted(rig, side, event); return rig->newest;
     case RING_CONNECTED:
@@ -349,6 +351,22 @@ uint32_t process_descriptors(void) {
     while (readdir(dir) != NULL) count++;
     closedir(dir);
     return count - 3; /* ".", ".." and the directory itself */
+}
+
+uint32_t process_kernel_workers(void) {
+    uint32_t count = 0;
+    DIR *dir = opendir("/proc/self/task");
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        char path[300], name[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        FILE *file = fopen(path, "re");
+        if (file == NULL) continue;
+        if (fgets(name, sizeof name, file) != NULL && strncmp(name, "iou-wrk", 7) == 0) count++;
+        fclose(file);
+    }
+    closedir(dir);
+    return count;
 }
 
 uint64_t rig_calls(const struct rig *rig, enum side side) {

@@ -31,7 +31,7 @@ enum { ROWS = sizeof rows / sizeof rows[0] };
 
 static const struct contract_scenario *const files[] = {
     contract_connect, contract_stream, contract_close, contract_limits, contract_turns, contract_process, contract_life,
-    contract_corners,
+    contract_corners, contract_read,
 };
 
 enum outcome { NOT_ASKED, NOT_COMPILED, SKIPPED, RAN, FAILED };

@@ -140,6 +140,7 @@ static void on_server(struct traffic *t, const struct ring_event *event) {
     case RING_CONNECTED:
     case RING_READY:
     case RING_WOKEN:
+    case RING_READ:
     case RING_TICK: return;
     }
 }
@@ -190,6 +191,7 @@ static void on_client(struct traffic *t, const struct ring_event *event) {
     case RING_READY:
     case RING_WOKEN:
     case RING_FINISHED:
+    case RING_READ:
     case RING_TICK: return;
     }
 }

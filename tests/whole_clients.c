@@ -292,6 +292,7 @@ static void take_event(struct whole *w, const struct ring_event *event) {
     case RING_TICK: break;
     case RING_ACCEPTED:
     case RING_READY:
+    case RING_READ:
     case RING_FINISHED: whole_fail(w, "a client's ring says %s", ring_event_name(event->type));
     }
 }

@@ -141,8 +141,7 @@ bool ring_common_next(struct ring *ring, struct ring_event *out) {
     if (ring->finished_now != NULL) {
         struct ring_job *job = ring->finished_now;
         ring->finished_now = job->next;
-        ring_event_set(out, RING_FINISHED, (struct ring_id){ 0 }, NULL, 0);
-        out->job = job;
+        ring_job_event(ring, job, out);
         return true;
     }
     if (!ring_common_pending(ring) || !atomic_exchange(&ring->woken, false)) return false;

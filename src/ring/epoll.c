@@ -278,5 +278,6 @@ const struct ring_backend ring_epoll_backend = {
     .watch = epoll_watch,
     .rewatch = epoll_rewatch,
     .offload = epoll_offload,
+    .read = ring_read_help,
     .wake = ring_common_wake,
 };

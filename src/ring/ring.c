@@ -232,6 +232,20 @@ void ring_offload(struct ring *ring, struct ring_job *job) {
     ring->backend->offload(ring, job);
 }
 
+void ring_read(struct ring *ring, int fd, uint64_t offset, void *to, uint32_t bytes, struct ring_read *read) {
+    rm_assert(bytes > 0);
+    rm_assert(bytes <= INT32_MAX);
+    *read = (struct ring_read){
+        .user = read->user,
+        .job = { .run = ring_read_run, .home = ring },
+        .fd = fd,
+        .bytes = bytes,
+        .offset = offset,
+        .to = to,
+    };
+    ring->backend->read(ring, read);
+}
+
 const struct ring_counters *ring_counters(const struct ring *ring) {
     return &ring->counters;
 }
@@ -264,6 +278,7 @@ const char *ring_event_name(enum ring_event_type type) {
     case RING_READY: return "READY";
     case RING_WOKEN: return "WOKEN";
     case RING_FINISHED: return "FINISHED";
+    case RING_READ: return "READ";
     case RING_TICK: return "TICK";
     }
     return "?";

@@ -58,6 +58,7 @@ enum ring_event_type {
     RING_READY,     /* a watched descriptor: result is a set of enum ring_ready */
     RING_WOKEN,     /* ring_wake was called, once or more, since the last RING_WOKEN */
     RING_FINISHED,  /* an offloaded job has run: `job` */
+    RING_READ,      /* a ring_read is over: `read`; result: bytes, fewer than asked for when the file ends, or -errno */
     RING_TICK,      /* the deadline given to ring_wait has passed; always the last event of its turn */
 };
 
@@ -69,6 +70,7 @@ enum ring_ready {
 };
 
 struct ring_job;
+struct ring_read;
 
 struct ring_event {
     enum ring_event_type type;
@@ -78,6 +80,7 @@ struct ring_event {
     struct span bytes;       /* RECEIVED with result > 0: borrowed until the next ring_wait */
     void *user;              /* ring_set_user's pointer of `id`; of the listener for ACCEPTED */
     struct ring_job *job;    /* FINISHED only */
+    struct ring_read *read;  /* READ only */
 };
 
 const char *ring_event_name(enum ring_event_type type);
@@ -157,7 +160,7 @@ struct ring_report {
                                               struct ring_report *report);
 
 /* Closes every socket without further events (listeners first, so that nothing new arrives), waits for the jobs that were
- * offloaded (they run, RING_FINISHED does not come) and releases the ring. */
+ * offloaded and for the reads (they run, RING_FINISHED and RING_READ do not come) and releases the ring. */
 void ring_release(struct ring *ring);
 
 /* True when the backend was compiled in. */
@@ -301,6 +304,24 @@ struct ring_job {
 /* Hands a job over; it is the helpers' until RING_FINISHED. Jobs of a ring may finish in any order. */
 void ring_offload(struct ring *ring, struct ring_job *job);
 
+/* A read of a plain file. The owner keeps it, and leaves it alone from ring_read to its RING_READ. */
+struct ring_read {
+    void *user;         /* the owner's */
+    struct ring_job job; /* the ring's, like all below */
+    int fd;
+    uint32_t bytes, done;
+    uint64_t offset;
+    char *to;
+    int32_t error; /* 0 or -errno */
+    uint32_t calls; /* pread(2)s of a helper thread */
+};
+
+/* Reads `bytes` (> 0, at most INT32_MAX) of a plain file from `offset` on into `to`; short reads go on until all is there or
+ * the file ends. `fd` stays open, `to` and *read are the ring's until RING_READ; there is no way to cancel, and ring_release
+ * waits (RING_READ does not come then). Reads of a ring may end in any order. A helper thread does what may block: the
+ * configuration must name helpers (asserted when there is something for them to do). pread(2). */
+void ring_read(struct ring *ring, int fd, uint64_t offset, void *to, uint32_t bytes, struct ring_read *read);
+
 /* The helper pool of a process: `threads` (2) threads, made here, which run jobs for any ring. NULL with errno. */
 struct ring_helpers *ring_helpers_start(uint32_t threads);
 
@@ -313,7 +334,7 @@ void ring_helpers_stop(struct ring_helpers *helpers);
 #define RING_CALLS(X)                                                                                                  \
     X(io_uring_enter) X(io_uring_register) X(epoll_wait) X(epoll_ctl) X(accept4) X(recvfrom) X(sendto) X(sendmsg)      \
     X(close) X(shutdown) X(setsockopt) X(getsockname) X(getpeername) X(socket) X(connect) X(bind) X(listen) \
-    X(statx) X(getsockopt) X(fcntl) X(read) X(write)
+    X(statx) X(getsockopt) X(fcntl) X(read) X(write) X(pread64)
 
 enum ring_call {
 #define RING_CALL_ENUM(name) RING_CALL_##name,
@@ -358,6 +379,8 @@ struct ring_counters {
     uint64_t kept_bytes;        /* received while paused, kept, delivered later */
     uint64_t wakes;             /* RING_WOKEN delivered */
     uint64_t jobs;              /* jobs offloaded */
+    uint64_t reads, read_bytes; /* ring_reads that are over, and what they read */
+    uint64_t reads_helped;      /* those that a helper thread had to do, or to end */
 };
 
 /* Valid as long as the ring. */

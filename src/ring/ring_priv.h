@@ -34,6 +34,7 @@ struct ring_backend {
     int32_t (*watch)(struct ring *ring, int fd, uint32_t interest, bool persistent, void *user, struct ring_id *out);
     void (*rewatch)(struct ring *ring, struct slot *slot, uint32_t interest);
     void (*offload)(struct ring *ring, struct ring_job *job);
+    void (*read)(struct ring *ring, struct ring_read *read); /* filled in; `job` is ready for `offload` */
     void (*wake)(struct ring *ring); /* from any thread */
     struct ring_finding (*probe)(enum ring_feature feature); /* NULL: has no such features */
 };
@@ -104,6 +105,20 @@ bool ring_peers_get(const struct ring *ring, const struct slot *slot, struct rin
 
 /* Called by a helper thread: `job` has run. The job and (once jobs_out is down) the ring are not the helper's any more. */
 void ring_job_finished(struct ring_job *job);
+
+/* The event of a job that has run: RING_FINISHED, or RING_READ for one that is a read. */
+void ring_job_event(struct ring *ring, struct ring_job *job, struct ring_event *out);
+
+/* ---- read.c ---- */
+
+/* What a helper thread does: the rest of a read, with as many pread(2)s as it takes. */
+void ring_read_run(struct ring_job *job);
+/* The read that a job belongs to; NULL: it is no read. */
+struct ring_read *ring_read_of(struct ring_job *job);
+/* Has a helper do (the rest of) it. */
+void ring_read_help(struct ring *ring, struct ring_read *read);
+/* It is over: counts it, and fills in its event. */
+void ring_read_event(struct ring *ring, struct ring_read *read, struct ring_event *out);
 
 /* ---- helpers.c ---- */
 void ring_helpers_submit(struct ring_helpers *helpers, struct ring_job *job);

@@ -172,6 +172,17 @@ static void sim_offload(struct ring *common, struct ring_job *job) {
     schedule_job(ring);
 }
 
+/* A disk may fail, and then it may have given some of the bytes before. */
+static void run_job(struct sim_world *world, struct ring_job *job) {
+    struct ring_read *read = ring_read_of(job);
+    if (read == NULL || !sim_chance(world, world->options.read_fail_ppm)) {
+        job->run(job);
+        return;
+    }
+    world->faults.failed_reads++;
+    read->error = -EIO;
+}
+
 /* Helpers finish in any order: a random one runs. */
 void sim_ring_run_job(struct sim_ring *ring) {
     uint64_t index = ring->world->options.job_delay_ns_max == 0 ? 0 : sim_below(ring->world, ring->jobs_count);
@@ -180,7 +191,7 @@ void sim_ring_run_job(struct sim_ring *ring) {
     struct ring_job *job = *link;
     *link = job->next;
     ring->jobs_count--;
-    job->run(job);
+    run_job(ring->world, job);
     job->next = NULL;
     struct ring_job **done = &ring->common.finished_now;
     while (*done != NULL) done = &(*done)->next;
@@ -304,8 +315,7 @@ static bool common_event(struct sim_ring *ring, struct ring_event *out) {
     struct ring_job *job = common->finished_now;
     if (job == NULL) return false;
     common->finished_now = job->next;
-    ring_event_set(out, RING_FINISHED, (struct ring_id){ 0 }, NULL, 0);
-    out->job = job;
+    ring_job_event(common, job, out);
     return true;
 }
 
@@ -418,5 +428,6 @@ const struct ring_backend ring_sim_backend = {
     .watch = sim_watch,
     .rewatch = sim_rewatch,
     .offload = sim_offload,
+    .read = ring_read_help,
     .wake = sim_wake,
 };

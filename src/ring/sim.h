@@ -10,7 +10,8 @@
  * loop that knows nothing of other rings (a whole server) run among them.
  *
  * Differences from real sockets: ring_listen with a descriptor is -EOPNOTSUPP; ring_watch takes sim_descriptor()s only and
- * says -EPERM for others. Everything else that ring.h promises holds here, too.
+ * says -EPERM for others; ring_read reads a real file, at a virtual moment. Everything else that ring.h promises holds here,
+ * too.
  *
  * Threads: one; ring_wake() alone may be called from another, and is then the one thing that a seed does not repeat.
  * Memory: sim_world_new allocates all of the network; nothing is allocated after it but by ring_open.
@@ -43,6 +44,7 @@ struct sim_options {
     uint32_t refuse_ppm;          /* per connect */
     uint32_t emfile_ppm;          /* per accept */
     uint32_t no_buffer_ppm;       /* per receive: as if the receive buffers had run out */
+    uint32_t read_fail_ppm;       /* per ring_read: -EIO */
     uint32_t spurious_ppm;        /* per ring_wait: it returns with no events */
     uint32_t jump_ppm;            /* per ring_wait: the clock jumps forward */
 };
@@ -54,6 +56,7 @@ struct sim_faults {
     uint64_t short_sends; /* sends cut by short_ppm */
     uint64_t full;        /* sends that found the other end's buffer full */
     uint64_t resets, refusals, emfiles, no_buffers, spurious, jumps;
+    uint64_t failed_reads; /* by read_fail_ppm */
     uint64_t late_sents;  /* SENT, CLOSED or FINISHED that came later than at once */
     uint64_t kept;        /* changes to METERED that kept bytes */
 };

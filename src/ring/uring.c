@@ -27,6 +27,7 @@ const struct ring_backend ring_uring_backend = {
     .watch = uring_watch,
     .rewatch = uring_rewatch,
     .offload = uring_offload,
+    .read = ring_read_help,
     .wake = ring_common_wake,
     .probe = uring_probe,
 };

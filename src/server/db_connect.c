@@ -270,6 +270,7 @@ void db_conn_event(struct db_conn *conn, const struct ring_event *event) {
     case RING_ACCEPTED:
     case RING_READY:
     case RING_WOKEN:
+    case RING_READ:
     case RING_TICK: rm_assert(event->type == RING_CONNECTED); break; /* none of a connected socket */
     }
     (void)db_take_events(conn->db);

@@ -338,6 +338,7 @@ static void take_event(struct worker *worker, const struct ring_event *event) {
     case RING_TICK: break; /* run_timers looks at the clock */
     case RING_READY: watch_ready(watch_of(event), (uint32_t)event->result); break;
     case RING_FINISHED: take_finished(event); break;
+    case RING_READ: rm_assert(event->type != RING_READ); break; /* nobody here reads files */
     case RING_CONNECTED: take_db_event(event->user, event); break;
     }
 }
