@@ -438,10 +438,10 @@ void rm_key_none(struct rm_key *key); /* a part that is missing: another one tha
 
 /* How the responses of a route are kept, in the store that all workers share (--store). Only status 200, without Set-Cookie,
  * without Cache-Control: no-store or private, and not streamed; not for requests with Authorization. What is fresh is
- * answered without the handler, to GET and HEAD, with ETag, Age and X-Cache: HIT; If-None-Match with 304. Of several requests for
- * what is not there, on any workers, one runs the handler (X-Cache: MISS) and the others wait for its response; when that can't be
- * kept, each runs it for itself. When it is no longer fresh, but in its grace, it is answered as it is (X-Cache: STALE) while
- * one handler runs without a client to replace it. */
+ * answered without the handler, to GET and HEAD, with ETag, Age and X-Cache: HIT; If-None-Match with 304. Of several
+ * requests for what is not there, on any workers, one runs the handler (X-Cache: MISS) and the others wait for its response;
+ * when that can't be kept, each runs it for itself. When it is no longer fresh, but in its grace, it is answered as it is
+ * (X-Cache: STALE) while one handler runs without a client to replace it. */
 struct rm_cache {
     const char *name;   /* of these responses, in keys and figures; routes with one name share them */
     uint64_t ttl_ns;    /* they are fresh for so long; > 0 */

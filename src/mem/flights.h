@@ -5,7 +5,8 @@
  *                                       |  \--flights_fail--> held off --hold-off over--> (none): nobody waits meanwhile
  *                                       \--flights_doom--> doomed: nobody joins it; those who wait stay until it ends. The next
  *                                                          who comes leads a flight of its own
- * Bounded: with all places taken everybody computes for himself. Taken under a lock of the hash's shard; only at misses.
+ * A doomed flight that fails leaves no hold-off. Bounded: a hold-off gives its place up to a flight that needs one, the oldest
+ * first; with no place left everybody computes for himself. Under a lock of the hash's shard; only at misses.
  * Depends on: mem, pthread mutexes. Any thread. */
 #ifndef RM_MEM_FLIGHTS_H
 #define RM_MEM_FLIGHTS_H
@@ -36,7 +37,8 @@ enum flight_role {
 
 uint64_t flights_bytes(uint32_t places);
 
-/* In `memory` of flights_bytes(), zeroed, 64-byte aligned, kept; `places` a power of two >= 64. */
+/* In `memory` of flights_bytes(), zeroed, 64-byte aligned, kept; `places` a power of two >= 64. The upper bits of a hash choose
+ * its shard, which has a sixteenth of the places. */
 struct flights *flights_init(void *memory, uint32_t places);
 
 /* `now_ns` is for the hold-off. WAIT and LEAD: *out. */
@@ -47,7 +49,8 @@ enum flight_role flights_join(struct flights *flights, uint64_t hash, uint32_t w
 void flights_land(struct flights *flights, struct flight flight, struct flight_workers *wake);
 
 /* Its leader's: what was computed can't be shared. Nobody waits for this key until now_ns + hold_ns. */
-void flights_fail(struct flights *flights, struct flight flight, uint64_t now_ns, uint64_t hold_ns, struct flight_workers *wake);
+void flights_fail(struct flights *flights, struct flight flight, uint64_t now_ns, uint64_t hold_ns,
+                  struct flight_workers *wake);
 
 /* The key was invalidated: see above. Nothing when nobody computes it. Ends a hold-off, too. */
 void flights_doom(struct flights *flights, uint64_t hash);
