@@ -218,7 +218,7 @@ nearest() { # given word, list
 }
 
 # Configures a build folder if need be, again when its options or the defaults in meson.build changed, and compiles it.
-build() { # folder, meson options; $build_targets: some, or all
+build() { # folder, meson options; $build_targets: some, $build_tests: what those tests need (arguments of meson test), or all
     folder=$1
     shift
     stamp=$folder/.options
@@ -230,6 +230,8 @@ build() { # folder, meson options; $build_targets: some, or all
             { tail -n 15 "$folder/setup.log" >&2; return 1; }
         echo "$options" > "$stamp"
     fi
+    # shellcheck disable=SC2086 # a list of arguments
+    [ -z "${build_tests:-}" ] || build_targets=$("$here/scripts/test-targets" "$folder" $build_tests)
     # shellcheck disable=SC2086 # a list of targets
     ninja -C "$folder" ${build_targets:-} > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
 }
