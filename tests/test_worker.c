@@ -175,6 +175,72 @@ static void test_seal(void **state) {
     assert_true(rig.worker->slab.bytes - rig.worker->slab.used < 4096);
 }
 
+/* ------------------------------------------------------------------------------------------- most recently used ---- */
+
+static const void *ran; /* the exchange that ran last */
+
+static enum rm_step who(struct rm_exchange *x) {
+    ran = x;
+    return rm_text(x, 200, "ok");
+}
+
+static const struct rm_route who_routes[] = { { "GET", "/who", who }, { 0 } };
+static const struct rm_app who_app = { .name = "test", .routes = who_routes };
+
+static const struct conn_state *newest(void) {
+    return LIST_OWNER(rig.worker->open.prev, struct conn_state, open);
+}
+
+/* A client comes, asks, and is told in `*conn` and `*x` what memory served it. */
+static struct rig_client *visit(const struct conn_state **conn, const void **x) {
+    struct rig_client *client = rig_connect(&rig);
+    ran = NULL;
+    rig_send(&rig, client, GET("/who"));
+    rig_run(&rig, 5);
+    assert_has(client->text, "200 OK");
+    *conn = newest();
+    *x = ran;
+    return client;
+}
+
+static void leave(struct rig_client *client) {
+    rig_drop(&rig, client, false);
+    rig_run(&rig, 5);
+}
+
+/* Who comes next gets what was used last, which is in the caches still: connections in the reverse order of their closing,
+ * exchanges always the same one while one is enough. */
+static void test_most_recently_used_first(void **state) {
+    (void)state;
+    enum { MANY = 4 };
+    const struct conn_state *conns[MANY], *again;
+    const void *xs[MANY], *x;
+    struct rig_client *clients[MANY];
+    rig_open(&rig, &who_app, "");
+    for (int i = 0; i < MANY; i++) {
+        clients[i] = visit(&conns[i], &xs[i]);
+        assert_ptr_equal(xs[i], xs[0]);
+    }
+    static const int order[MANY] = { 2, 0, 3, 1 };
+    for (int i = 0; i < MANY; i++) {
+        leave(clients[order[i]]);
+    }
+    for (int i = MANY; i-- > 0;) {
+        clients[i] = visit(&again, &x);
+        assert_ptr_equal(again, conns[order[i]]);
+        assert_ptr_equal(x, xs[0]);
+    }
+    leave(clients[1]);
+    for (int i = 0; i < 100; i++) { /* one that comes and goes has one slot, however many are free */
+        leave(visit(&again, &x));
+        assert_ptr_equal(again, conns[order[1]]);
+        assert_ptr_equal(x, xs[0]);
+    }
+    assert_int_equal(rig.worker->pools[PLAN_CONNS].fresh, MANY);
+    assert_int_equal(rig.worker->pools[PLAN_EXCHANGES].fresh, 1);
+    rig_close(&rig);
+}
+
 /* ----------------------------------------------------------------------------------------------------- hooks ---- */
 
 static char happened[64]; /* a letter for each call */
@@ -360,6 +426,7 @@ int main(void) {
         TEST(test_date),
         TEST(test_alignment),
         TEST(test_seal),
+        cmocka_unit_test(test_most_recently_used_first),
         cmocka_unit_test(test_hooks),
         cmocka_unit_test(test_hook_fails),
         cmocka_unit_test(test_calm_storm),

@@ -65,7 +65,6 @@ TESTED_ELSEWHERE = {
     "src/ring/uring_socket.c": CONTRACT,
     "src/server/api_rows.c": "tests/test_api_db.c",
     "src/server/config_db.c": "tests/test_config.c",
-    "src/server/crew.c": "tests/process.py",
     "src/server/db_connect.c": "tests/test_db.c",
     "src/server/db_metrics.c": "tests/test_db.c",
     "src/server/db_query.c": "tests/test_api_db.c",
