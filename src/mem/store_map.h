@@ -1,27 +1,37 @@
 /* The mapped file below the store: opened, locked, allocated, and touched with care. Whoever truncates the file under us makes
  * holes of its pages, and touching one is SIGBUS; the functions here that touch come back and say so instead.
  *
- * File:   one page of head | data | image: what a warm start needs, written by store_map_save at a clean close
- * The head says "in use" from store_map_open to store_map_save, on disk before anything else is written.
+ * File:   one page of head | data | image: what a warm start needs, written by store_map_close | one page of witness (holes.h)
+ * The head says "in use" from store_map_open to store_map_close, on disk before anything else is written.
  *
- * Depends on: mem, open(2), mmap(2), flock(2), fallocate(2), mincore(2), madvise(2), sigaction(2). */
+ * What is not noticed: bytes that somebody else writes into the data, or punches out of it. And of the one page that a
+ * truncation cuts, the rest reads as zeros from then on: nobody copies them here, but what the kernel sends from the mapping
+ * by itself may have them in it, and on file systems that clear them before they shorten the file (XFS) so may a copy of that
+ * moment.
+ *
+ * Depends on: mem, open(2), mmap(2), flock(2), posix_fallocate(3), mincore(2), madvise(2). */
 #ifndef RM_MEM_STORE_MAP_H
 #define RM_MEM_STORE_MAP_H
 
+#include <stddef.h>
+
+#include "mem/holes.h"
 #include "mem/store.h"
 
 enum { STORE_VERSION = 1 };
 
+/* Read-only between open and close, but for `broken`. */
 struct store_map {
-    char *data;           /* the data bytes; page aligned */
-    uint64_t bytes;       /* of data */
-    uint64_t image_bytes; /* room for an image behind it */
-    char *base;           /* of the whole mapping, the head */
-    uint64_t mapped;
+    char *data;     /* the data bytes; page aligned */
+    uint64_t bytes; /* of data */
+    bool file;      /* has a path */
+    uint32_t broken; /* atomic: 1 when a hole was met */
+    struct holes_witness witness; /* of a file: the last page, mapped */
     int fd;
-    bool file;            /* has a path */
-    uint32_t broken;      /* atomic: 1 when a hole was met */
-    struct store_map *next; /* the list of the SIGBUS handler */
+    uint64_t image_bytes; /* room for an image */
+    uint64_t generation;
+    struct store_image_entry *image; /* the entries of a warm start until store_map_image_done, or NULL */
+    size_t image_mapped;
 };
 
 /* What a clean close leaves, beside the data: `count` entries, and what makes sense of them. */
@@ -40,21 +50,28 @@ struct store_image {
     uint64_t now_ms;        /* the store's clock at the close */
     int64_t wall_ms;        /* at the close */
     uint64_t count;
-    const struct store_image_entry *entries; /* at open: in the mapping, valid until store_map_image_done; at save: the caller's */
+    const struct store_image_entry *entries; /* at open: a copy, valid until store_map_image_done; at save: the caller's */
 };
 
 /* Opens or makes the file (NULL: a memfd that can't be truncated: F_SEAL_SHRINK), `data_bytes` of data and room for `entries`
- * entries. 0 with *image set: generation of this start, and when report->start is STORE_WARM all of it. What is read from the file
- * is checked (magic, version, sizes, checksum of head and image, "clean"); entries are not checked for sense: the caller does.
- * Errors: as store_open. */
+ * entries. 0 with *image set: generation of this start, and when report->start is STORE_WARM all of it. What is read from the
+ * file is checked (magic, version, sizes, checksum of head and image, "clean", witness); entries are not checked for sense: the
+ * caller does. A file that is not empty and does not begin with our magic is somebody else's: it is left alone.
+ * Otherwise -errno and report->why, as store_open:
+ *     -ENOSPC, -EDQUOT, -EFBIG   no room (fallocate(2)), or RLIMIT_FSIZE; a file that was made here is removed again
+ *     -EWOULDBLOCK               another process has it (flock(2))
+ *     -EINVAL                    not a plain file
+ *     -EEXIST                    somebody else's
+ *     -ENOMEM, and what open(2), memfd_create(2), mmap(2), pread(2), pwrite(2) and fdatasync(2) say */
 [[gnu::warn_unused_result]] int32_t store_map_open(struct store_map *map, const char *path, uint64_t data_bytes,
                                                    uint64_t entries, struct store_image *image, struct store_report *report);
 
 /* The entries of a warm start were read. */
 void store_map_image_done(struct store_map *map);
 
-/* Writes the image, syncs data and image, then says "clean". Does nothing but unmap for a memfd, and when the map is broken.
- * Unmaps and closes. */
+/* Writes the image (its generation does not matter), syncs data and image, then says "clean". When that fails, and when the map
+ * is broken, the file says "in use" still: it will start empty. Nothing of it for a memfd, or when image is NULL. Unmaps,
+ * closes. */
 void store_map_close(struct store_map *map, const struct store_image *image);
 
 /* True when a hole was met. */
@@ -62,12 +79,15 @@ static inline bool store_map_broken(const struct store_map *map) {
     return __atomic_load_n(&map->broken, __ATOMIC_ACQUIRE) != 0;
 }
 
-/* memcpy and comparison where one side is in the mapping: false when there is a hole (the map is broken then); store_map_equal
- * also when they differ. Without the cost of a guard for a memfd. Any thread. */
+/* Looks whether the file is whole, as each of the following does: false, and broken, when it was truncated. Any thread. */
+[[gnu::warn_unused_result]] bool store_map_whole(struct store_map *map);
+
+/* memcpy and comparison where one side is in the mapping: false when the file is not whole (the map is broken then, and all
+ * later ones are false); store_map_equal also when they differ. Without the cost of a guard for a memfd. Any thread. */
 [[gnu::warn_unused_result]] bool store_map_copy(struct store_map *map, void *to, const void *from, size_t bytes);
 [[gnu::warn_unused_result]] bool store_map_equal(struct store_map *map, const void *a, const void *b, size_t bytes);
 
-/* As store_resident, store_populate, store_resident_bytes. */
+/* As store_resident, store_populate, store_resident_bytes; [from, from + bytes) lies in data. */
 bool store_map_resident(struct store_map *map, const char *from, size_t bytes);
 bool store_map_populate(struct store_map *map, const char *from, size_t bytes);
 uint64_t store_map_resident_bytes(struct store_map *map);
