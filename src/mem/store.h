@@ -57,7 +57,8 @@ struct store_report {
 
 /* Maps the store, and keeps others from the file (flock(2)). 0, or -errno with report->why: -ENOSPC (the disk is full: the
  * whole file is allocated here, posix_fallocate(3)), -EWOULDBLOCK (another process has it), -EEXIST (it is not empty and not a
- * store), -EINVAL (not a plain file), -ENOMEM, what else store_map_open says. From then on until store_close the file says that it is in use: after a crash it starts empty. */
+ * store), -EINVAL (not a plain file), -ENOMEM, what else store_map_open says. From then on until store_close the file says that
+ * it is in use: after a crash it starts empty. */
 [[gnu::warn_unused_result]] int32_t store_open(const struct store_config *config, struct store **out,
                                                struct store_report *report);
 
