@@ -14,8 +14,8 @@
 #include "http/http.h"
 
 enum {
-    HTTP_META_BYTES_MAX = 4096,  /* of a stored response: status, entity tag, fields */
-    HTTP_ETAG_BYTES_MAX = 128,
+    HTTP_META_BYTES_MAX = 3584, /* of a stored response: status, entity tag, fields; so that a head fits into a block */
+    HTTP_ETAG_BYTES_MAX = 128,  /* longer tags are sent, but no condition is found true by them */
 };
 
 /* How a response came about: the value of X-Cache. */
@@ -36,7 +36,8 @@ bool http_cache_serves(const struct http_exchange *x, const struct http_cache_ru
 /* ------------------------------------------------------------------------------------------------------ into ---- */
 
 /* Before the handler runs, and nothing was written yet: what it writes is kept in x->own, bodies of HEAD requests too, whether
- * the client is there or not, and no head is written. A streamed response ends the capture (it is written as ever). */
+ * the client is there or not, and no head is written. A streamed response ends the capture (it is written as ever, and knows
+ * no X-Cache). The exchange may park, and its client may go; http_response_uncapture comes before http_exchange_finish. */
 void http_response_capture(struct http_exchange *x);
 
 /* A response as the handler has written it. Borrows x and is valid until http_response_uncapture. */
@@ -49,12 +50,14 @@ struct http_captured {
 };
 
 /* True when it may be stored: captured to the end, not failed, status 200, no Set-Cookie, no Cache-Control with no-store or
- * private, no Vary beyond the rule's, no Connection-specific fields (RFC 9111 §3, §3.1). */
+ * private, no Vary beyond the rule's, no fields that are about a connection or a proxy (RFC 9111 §3, §3.1). */
 bool http_captured(const struct http_exchange *x, const struct http_cache_rule *rule, struct http_captured *out);
 
-/* The response goes its way, in any case: with the captured head, and X-Cache as `state` says (NONE: no such field and nothing
- * below). MISS of what was storable: also ETag (`etag`, unless the handler has set one), Cache-Control and Vary as the rule says,
- * and a conditional request is answered with 304 when it matches: as the next one will see it. Then http_exchange_finish. */
+/* The response goes its way, in any case: with the captured head, and X-Cache as `state` says (NONE: no such field and
+ * nothing below). MISS of what was storable: it is answered as http_stored_begin would, ETag (`etag`, unless the handler has
+ * set one), Cache-Control (unless it has) and Vary as the rule says, conditions included: as the next one will see it. A
+ * response that has failed has no X-Cache; without a client it is dropped. Nothing when there was no capture, or it has ended.
+ * Then http_exchange_finish. */
 void http_response_uncapture(struct http_exchange *x, enum http_cache_state state, const struct http_cache_rule *rule,
                              struct span etag);
 
@@ -62,37 +65,43 @@ void http_response_uncapture(struct http_exchange *x, enum http_cache_state stat
 enum { HTTP_ETAG_MADE_BYTES = 18 };
 void http_etag_make(const struct chain *body, char out[static HTTP_ETAG_MADE_BYTES]);
 
-/* What is stored beside the body: status, entity tag (the handler's, else `etag`), content type and fields as they will be sent.
- * Bytes that it takes, 0: more than HTTP_META_BYTES_MAX, it is not stored. */
+/* What is stored beside the body: status, entity tag (the handler's, else `etag`), content type and fields as they will be
+ * sent. Bytes that it takes, 0: more than HTTP_META_BYTES_MAX, it is not stored. */
 uint32_t http_meta_bytes(const struct http_captured *captured, const struct http_cache_rule *rule, struct span etag);
 void http_meta_put(const struct http_captured *captured, const struct http_cache_rule *rule, struct span etag, char *out);
 
 /* ------------------------------------------------------------------------------------------------------- out ---- */
 
 struct http_stored {
+    /* of http_meta_read: */
     int status;
-    struct span etag;     /* with its quotes */
-    struct span lines;    /* of the head: "Content-Type: ...\r\nETag: ...\r\n" ... */
+    struct span etag;      /* with its quotes; empty: none that a condition could name */
+    struct span lines;     /* of the head: "Content-Type: ...\r\nContent-Length: ...\r\n" ... "ETag: ...\r\n" ... */
     struct span lines_304; /* the part of them that a 304 repeats (RFC 9110 §15.4.5): the end of `lines` */
-    uint64_t body_bytes;
-    uint64_t age_ms;
+    uint64_t body_bytes;   /* as the lines say: not those that the store has is a miss */
+    uint32_t age_before_s; /* the handler's own Age */
+    /* the caller's, zeroed by http_meta_read: */
     enum http_cache_state state;
+    uint64_t age_ms;       /* since it was stored */
 };
 
-/* Reads what http_meta_put has written (copied from the store); borrows it. False: it makes no sense. */
+/* Reads what http_meta_put has written (copied from the store); borrows it. Looks at none but its own bytes, whatever they are.
+ * False: it makes no sense. */
 [[gnu::warn_unused_result]] bool http_meta_read(struct span meta, struct http_stored *out);
 
 enum http_stored_body {
     HTTP_STORED_NONE,   /* HEAD, 304: nothing more is to be written */
     HTTP_STORED_FOLLOWS, /* exactly body_bytes follow: http_response_reserve and _commit, http_response_lend */
-    HTTP_STORED_FAILED, /* no block: 503, as ever */
+    HTTP_STORED_FAILED, /* no block: 503, as ever; or If-Match does not match: 412 */
 };
 
-/* Begins the answer from the store: status line, Date, lines, Age (seconds, RFC 9111 §5.1), X-Cache, Content-Length. If-None-Match (weak
- * comparison, lists, "*") makes it a 304: RFC 9110 §13.1.2. */
+/* Begins the answer from the store, before anything was written: status line, Date, lines, X-Cache, Age (seconds, RFC 9111
+ * §5.1). If-Match (strong comparison) comes first, then If-None-Match (weak comparison), each a list or "*": RFC 9110 §13.1.1,
+ * §13.1.2, §13.2.2. What is neither is malformed and matches nothing. Other conditions are not looked at. A body that follows
+ * must be whole at http_exchange_finish (asserted), unless the response has failed. */
 enum http_stored_body http_stored_begin(struct http_exchange *x, const struct http_stored *stored);
 
-/* Takes back all of it: a handler may answer. Nothing of it may have left (asserted). */
+/* Takes back all of it, also when it has failed: a handler may answer. Nothing of it may have left (asserted). */
 void http_stored_undo(struct http_exchange *x);
 
 /* ------------------------------------------------------------------------------------------------ without clients ---- */

@@ -112,17 +112,13 @@ static enum http_event full(struct http_conn *conn, struct span *input) {
 
 /* -------------------------------------------------------------------------------------------------------- heads ---- */
 
-static void copy_request(struct http_request *to, const struct http_request *from) {
-    memcpy(to, from, offsetof(struct http_request, fields) + from->field_count * sizeof *from->fields);
-}
-
 /* The head is incomplete: what is known of it, and its bytes, wait in a carry. False when there is none. */
 static bool keep_head(struct http_conn *conn, struct span *input, const struct http_request *request, struct parse_at at) {
     if (!carry_keep(conn, input)) {
         return false;
     }
     if (request != &carry_of(conn)->partial) {
-        copy_request(&carry_of(conn)->partial, request);
+        request_copy(&carry_of(conn)->partial, request);
     }
     conn->scanned = at.scanned;
     conn->line_start = at.line_start;
@@ -217,7 +213,7 @@ static enum http_event read_head(struct http_conn *conn, struct span *input, str
         return HTTP_MORE;
     }
     if (resumed) {
-        copy_request(&x->request, request);
+        request_copy(&x->request, request);
         forget_head(conn);
     }
     enum next next = take_request(conn, input, x, status);
@@ -344,7 +340,7 @@ static void refuse_head(struct http_conn *conn, int status) {
         shed(conn);
         return;
     }
-    copy_request(&x->request, &carry_of(conn)->partial);
+    request_copy(&x->request, &carry_of(conn)->partial);
     x->request.head = carry_of(conn)->bytes + conn->carry_start; /* moved since it was looked at */
     conn->shared->requests++;
     exchange_enqueue(x);

@@ -181,7 +181,7 @@ void http_exchange_finish(struct http_exchange *x) {
         return;
     }
     rm_assert(conn->reading != x);
-    if (x->failed || x->status == 0 || x->length_at != NULL || x->streamed) {
+    if (x->barred != 0 || x->status == 0 || x->length_at != NULL || x->streamed) {
         response_complete(x);
     }
     conn->shared->responses[x->status / 100]++;

@@ -63,7 +63,7 @@ struct http_request {
     bool settled;          /* the head was copied into the workspace */
     uint8_t param_count;
     uint16_t field_count;
-    uint16_t seen; /* the parser's: which fields were there */
+    uint16_t seen; /* which fields were there: parse.h */
     struct http_view method_text, target, path, query; /* path: "/" for an absolute-form target without one */
     struct http_view params[HTTP_PARAMS_MAX]; /* in the order of the route's {name} segments */
     uint64_t content_length;
@@ -174,9 +174,16 @@ uint32_t http_workspace_bytes(const struct http_limits *limits); /* a whole head
 /* IMF-fixdate, RFC 9110 §5.6.7. Writes HTTP_DATE_BYTES and a NUL. */
 void http_date(int64_t seconds_since_1970, char out[static HTTP_DATE_BYTES + 1]);
 
+/* What the cache does with a response: cache.h. */
+enum http_kept {
+    HTTP_PLAIN,
+    HTTP_CAPTURED,     /* it is collected in x->own, without a head */
+    HTTP_KNOWN_LENGTH, /* its head is written, with the length of the body that follows */
+};
+
 struct http_exchange {
     struct http_exchange *next; /* the one behind it on its connection */
-    struct http_conn *conn;     /* NULL: the client has gone */
+    struct http_conn *conn;     /* NULL: the client has gone, or there was none */
     struct http_shared *shared;
     const struct http_route *route;
     struct arena workspace;
@@ -191,13 +198,23 @@ struct http_exchange {
     struct chain own;         /* used while not at the head of the line, or after a park */
     struct chain *out;        /* conn->out or &own */
     char *length_at;          /* where Content-Length is patched in, or NULL */
-    char *connection_at;      /* where the head, which is still here, says keep-alive; NULL: that is settled */
+    union {
+        char *connection_at;       /* where the head, which is still here, says keep-alive; NULL: that is settled */
+        const char *captured_type; /* HTTP_CAPTURED, once it was begun: its content type, with a NUL; in the workspace */
+        uint64_t body_expected;    /* HTTP_KNOWN_LENGTH: what body_written must be at the end */
+    };
     char *chunk_at;           /* the size of the open chunk, to be patched in; NULL: none is open. See stream.c */
     struct span extra_fields; /* "Name: value\r\n"... in the workspace */
     uint64_t body_written;    /* bytes of response body so far */
     int status;               /* 0: nothing written yet */
+    union {
+        struct {
+            bool failed;  /* the response could not be built: it becomes 503 or 500 at the end; or it is cut */
+            uint8_t kept; /* enum http_kept: set by cache.c */
+        };
+        uint16_t barred; /* both at once; 0: a response may begin as ever */
+    };
     bool finished;            /* the response is complete; waiting for its turn */
-    bool failed;              /* the response could not be built: it becomes 503 or 500 at the end; or it is cut */
     bool close_after;         /* the connection ends after this response */
     bool continue_owed;       /* the client waits for 100 (Continue) before it sends the body */
     union {
@@ -212,6 +229,7 @@ struct http_exchange {
     bool left;                /* something of it may have left: it can't be rolled back any more */
     bool cut;                 /* it ends here, incomplete (then it has failed, too) */
     bool parked;              /* set by http_exchange_park */
+    bool shadow;              /* it never had a client: http_exchange_shadow */
 
     struct http_request request; /* last: its tail is rarely touched */
 };

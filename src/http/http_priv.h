@@ -19,9 +19,9 @@ static inline struct carry *carry_of(const struct http_conn *conn) {
 
 /* ------------------------------------------------------------------------------------------------- exchanges ---- */
 
-/* A clean exchange that is not in the line yet; NULL when there is none. */
-[[gnu::warn_unused_result]] static inline struct http_exchange *exchange_take(struct http_conn *conn) {
-    struct http_shared *shared = conn->shared;
+/* A clean exchange that is in no line; NULL when there is none. */
+[[gnu::warn_unused_result]] static inline struct http_exchange *exchange_take_for(struct http_shared *shared,
+                                                                                  struct http_conn *conn) {
     struct http_exchange *x = pool_take(shared->exchanges);
     if (x == NULL) {
         return NULL;
@@ -37,6 +37,16 @@ static inline struct carry *carry_of(const struct http_conn *conn) {
     x->own.blocks = shared->blocks;
     x->began_ns = shared->now_ns;
     return x;
+}
+
+/* One of a connection's, not in its line yet. */
+[[gnu::warn_unused_result]] static inline struct http_exchange *exchange_take(struct http_conn *conn) {
+    return exchange_take_for(conn->shared, conn);
+}
+
+/* As far as it has fields. */
+static inline void request_copy(struct http_request *to, const struct http_request *from) {
+    memcpy(to, from, offsetof(struct http_request, fields) + from->field_count * sizeof *from->fields);
 }
 
 /* Back to the pool, with all it holds. It is in no line any more. */
@@ -99,6 +109,26 @@ void response_open_stream(struct http_exchange *x, int status, struct span conte
 /* Begins a whole response of `len` bytes that follow. False when nothing of them is to be sent. */
 [[gnu::warn_unused_result]] bool response_open_whole(struct http_exchange *x, int status, struct span content_type,
                                                      uint64_t len);
+
+/* Begins a response whose fields are rendered, Content-Length included: `lines`, up to RESPONSE_LINES_BYTES_MAX. Returns where
+ * the rest of its head goes, up to RESPONSE_REST_BYTES, and the empty line; a short body of `body_bytes` has room
+ * in the same block. Sets *start: from there it is to be committed. NULL: it has failed, 503. */
+enum { RESPONSE_LINES_BYTES_MAX = 3600, RESPONSE_REST_BYTES = 96 };
+[[gnu::warn_unused_result]] char *response_open_rendered(struct http_exchange *x, int status, struct span lines,
+                                                         uint64_t body_bytes, char **start);
+
+/* Begins a response that is captured: cache.c. `later`: its body follows. */
+void capture_open(struct http_exchange *x, int status, struct span type, bool later, struct span body);
+
+enum { RESPONSE_TYPE_BYTES_MAX = 256 };
+
+/* Has no body, whatever the handler writes: RFC 9110 §15.3.5, §15.3.6, §15.4.5. */
+static inline bool response_bodiless(int status) {
+    return status == 204 || status == 205 || status == 304;
+}
+
+/* May a field have this value? */
+bool response_clean(struct span text);
 
 /* May a body be written? Fails the response when none was begun. */
 [[gnu::warn_unused_result]] bool response_writable_rare(struct http_exchange *x);

@@ -5,16 +5,6 @@
 #include "mem/assert.h"
 #include "mem/copy.h"
 
-/* request->seen */
-enum {
-    SEEN_HOST = 1,
-    SEEN_LENGTH = 2,
-    SEEN_CODING = 4,
-    SEEN_CLOSE = 8,
-    SEEN_KEEP_ALIVE = 16,
-    SEEN_AUTHORITY = 32, /* in an absolute target */
-};
-
 /* A line that failed in the quick way and has its end: only the careful way knows what is wrong, if anything. */
 enum { LINE_ENDS = 2 };
 
@@ -260,8 +250,7 @@ static int length_field(struct http_request *request, struct span value) {
     return span_u64(value, &request->content_length) ? PARSE_OK : 400;
 }
 
-/* Takes the first element off a comma-separated list, without the blanks around it. RFC 9110 §5.6.1 */
-static struct span list_next(struct span *list) {
+struct span http_list_next(struct span *list) {
     const char *comma = memchr(list->data, ',', list->len);
     size_t len = comma != NULL ? (size_t)(comma - list->data) : list->len;
     struct span element = span_first(*list, len);
@@ -280,7 +269,7 @@ static struct span list_next(struct span *list) {
 static int refused_coding(struct span value) {
     bool chunked = false;
     for (struct span rest = value; rest.data != NULL;) {
-        struct span coding = list_next(&rest);
+        struct span coding = http_list_next(&rest);
         const char *end = coding.data + coding.len;
         if (chunked || coding.len == 0 || scan_token(coding.data, end) != end) {
             return 400;
@@ -305,7 +294,7 @@ static int coding_field(struct http_request *request, struct span value) {
 /* RFC 9110 §7.6.1. Options that we don't know mean nothing to us. */
 static int connection_field(struct http_request *request, struct span value) {
     for (struct span rest = value; rest.data != NULL;) {
-        struct span option = list_next(&rest);
+        struct span option = http_list_next(&rest);
         if (span_equal_nocase(option, SPAN("close"))) {
             request->seen |= SEEN_CLOSE;
         } else if (span_equal_nocase(option, SPAN("keep-alive"))) {
@@ -324,12 +313,25 @@ static int expect_field(struct http_request *request, struct span value) {
     return request->expect_continue ? PARSE_OK : 417;
 }
 
+/* Fields that others ask for: whether they are there. */
+static void note_field(struct http_request *request, const char *name, size_t len) {
+    if (len == 8) {
+        request->seen |= same8(name, "if-match") ? SEEN_CONDITION : 0;
+    } else if (same8(name, "if-none-") && same8(name + 5, "ne-match")) {
+        request->seen |= SEEN_CONDITION;
+    } else if (same8(name, "authoriz") && same8(name + 5, "rization")) {
+        request->seen |= SEEN_AUTHORIZATION;
+    }
+}
+
 /* The fields that framing depends on, found by length first. */
 static inline int known_field(struct http_request *request, struct http_known_host *host, const char *name, size_t len,
                               struct span value) {
     switch (len) {
     case 4: return same4(name, "host") ? host_field(request, host, value) : PARSE_OK;
     case 6: return same4(name, "expect") && same2(name + 4, "ct") ? expect_field(request, value) : PARSE_OK;
+    case 8:
+    case 13: note_field(request, name, len); return PARSE_OK;
     case 10:
         return same8(name, "connection") && same2(name + 8, "on") ? connection_field(request, value) : PARSE_OK;
     case 14:

@@ -14,6 +14,18 @@ enum parse_state {
     PARSE_FIELDS,
 };
 
+/* request->seen. The parser's own, and what others want to know without a look at all fields. */
+enum {
+    SEEN_HOST = 1,
+    SEEN_LENGTH = 2,
+    SEEN_CODING = 4,
+    SEEN_CLOSE = 8,
+    SEEN_KEEP_ALIVE = 16,
+    SEEN_AUTHORITY = 32,     /* in an absolute target */
+    SEEN_AUTHORIZATION = 64,
+    SEEN_CONDITION = 128,    /* If-Match, If-None-Match */
+};
+
 /* Where the parser stands in a head; zeroed at its beginning. Invariant: line_start <= scanned <= bytes that were given. */
 struct parse_at {
     uint32_t line_start; /* where the first line that is not complete begins */
@@ -34,6 +46,10 @@ enum {
 
 /* The bytes of a whole head within the limits. */
 uint32_t http_parse_bytes_max(const struct http_limits *limits);
+
+/* Takes the first element off a comma-separated list, without the blanks around it; list->data is NULL after the last. Knows no
+ * quotes. RFC 9110 §5.6.1 */
+struct span http_list_next(struct span *list);
 
 /* The method of that name, or HTTP_METHOD_UNKNOWN. */
 enum http_method http_method_of(struct span name);

@@ -51,11 +51,6 @@ struct span http_reason(int status) {
 
 /* ------------------------------------------------------------------------------------------------------ state ---- */
 
-/* Has no body, whatever the handler writes: RFC 9110 §15.3.5, §15.3.6, §15.4.5. */
-static bool bodiless(int status) {
-    return status == 204 || status == 205 || status == 304;
-}
-
 void http_response_fail(struct http_exchange *x, int status) {
     rm_assert(status >= 400);
     rm_assert(status <= STATUS_MAX);
@@ -79,6 +74,9 @@ void http_response_fail(struct http_exchange *x, int status) {
 }
 
 void response_orphan(struct http_exchange *x) {
+    if (x->kept == HTTP_CAPTURED) { /* the cache wants it, whoever has asked */
+        return;
+    }
     chain_reset(&x->own);
     x->out = x->out != NULL ? &x->own : NULL;
     x->start = (struct chain_mark){ NULL, 0, 0 };
@@ -118,6 +116,7 @@ enum persistence {
 
 void response_end_connection(struct http_exchange *x) {
     if (x->connection_at != NULL) {
+        rm_assert(x->kept == HTTP_PLAIN);
         memcpy(x->connection_at, "     close", sizeof "keep-alive" - 1); /* blanks before a value are no part of it */
     }
 }
@@ -125,7 +124,6 @@ void response_end_connection(struct http_exchange *x) {
 /* ------------------------------------------------------------------------------------------------------- head ---- */
 
 enum {
-    TYPE_BYTES_MAX = 256,
     HOLE_BYTES = 10, /* for a length that is not known yet */
     /* An upper bound of all but type, extra fields and body, with what fixed-size copies write beyond. */
     HEAD_BYTES = 2 * LINE_BYTES + HTTP_DATE_BYTES + 2 + 16 + 32 + 20 + NUMBER_BYTES_MAX + 8,
@@ -188,7 +186,7 @@ static char *put_length(char *p, struct http_exchange *x, const struct head *hea
 }
 
 static char *put_lower(char *p, struct http_exchange *x, const struct head *head) {
-    if (bodiless(head->status)) { /* only a 205 would have one if it did not say otherwise */
+    if (response_bodiless(head->status)) { /* only a 205 would have one if it did not say otherwise */
         return head->status == 205 ? COPY_PUT(p, "Content-Length: 0\r\n\r\n") : COPY_PUT(p, "\r\n");
     }
     if (head->framing == LENGTH_NONE) { /* RFC 9112 §6.1: no Transfer-Encoding to HTTP/1.0 */
@@ -197,7 +195,7 @@ static char *put_lower(char *p, struct http_exchange *x, const struct head *head
     return put_length(COPY_PUT(p, "Content-Length: "), x, head);
 }
 
-static bool clean(struct span text) {
+bool response_clean(struct span text) {
     return copy_surely_clean(text.data, text.len) || scan_text(text.data, text.data + text.len) == text.data + text.len;
 }
 
@@ -218,7 +216,7 @@ static inline bool template_fits(const struct http_template *template, const str
 [[gnu::noinline]] static bool template_make(struct http_template *template, const struct http_shared *shared,
                                             const struct head *head) {
     char text[HEAD_BYTES + HTTP_TEMPLATE_TYPE_BYTES];
-    if (head->type.len > HTTP_TEMPLATE_TYPE_BYTES || bodiless(head->status)) {
+    if (head->type.len > HTTP_TEMPLATE_TYPE_BYTES || response_bodiless(head->status)) {
         return false;
     }
     char *p = COPY_PUT(put_upper(text, shared, head->status, head->type), "Content-Length: ");
@@ -238,7 +236,7 @@ static inline bool template_fits(const struct http_template *template, const str
 
 /* A head whose own fields fill more than a block. */
 static bool write_large_head(struct http_exchange *x, const struct head *head, enum persistence persistence) {
-    char *p = chain_reserve(x->out, HEAD_BYTES + TYPE_BYTES_MAX);
+    char *p = chain_reserve(x->out, HEAD_BYTES + RESPONSE_TYPE_BYTES_MAX);
     if (p == NULL) {
         return false;
     }
@@ -306,24 +304,49 @@ enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
 /* Heads that no template can be for. */
 [[gnu::noinline]] static bool write_unusual(struct http_exchange *x, const struct head *head, enum persistence persistence,
                                             struct span body) {
-    if (head->type.len > TYPE_BYTES_MAX || !clean(head->type)) {
+    if (head->type.len > RESPONSE_TYPE_BYTES_MAX || !response_clean(head->type)) {
         http_response_fail(x, 500);
         return true;
     }
     return write_response(x, head, NULL, persistence, body);
 }
 
-/* Begins the response: what can't be right is a mistake of the application, 500; without a block it becomes 503. */
-[[gnu::always_inline]] static inline void open_response(struct http_exchange *x, const struct head *head, struct span body) {
+static void open_without_body(struct http_exchange *x, const struct head *head);
+
+static bool may_begin(const struct http_exchange *x, const struct head *head) {
+    return x->status == 0 && head->status >= STATUS_MIN && head->status <= STATUS_MAX;
+}
+
+/* A response that goes nowhere, because it has failed, or not at once. What is streamed can't be kept. */
+[[gnu::noinline]] static void open_barred(struct http_exchange *x, const struct head *head, struct span body) {
     if (x->failed) {
         return;
     }
-    if (x->status != 0 || head->status < STATUS_MIN || head->status > STATUS_MAX) {
+    if (!may_begin(x, head)) {
+        http_response_fail(x, 500);
+        return;
+    }
+    rm_assert(x->kept == HTTP_CAPTURED); /* else it has a status */
+    if (head->framing == LENGTH_NONE) {
+        x->kept = HTTP_PLAIN;
+        open_without_body(x, head);
+        return;
+    }
+    capture_open(x, head->status, head->type, head->framing == LENGTH_LATER, body);
+}
+
+/* Begins the response: what can't be right is a mistake of the application, 500; without a block it becomes 503. */
+[[gnu::always_inline]] static inline void open_response(struct http_exchange *x, const struct head *head, struct span body) {
+    if (x->barred != 0) {
+        open_barred(x, head, body);
+        return;
+    }
+    if (!may_begin(x, head)) {
         http_response_fail(x, 500);
         return;
     }
     x->status = head->status;
-    x->silent = x->request.method == HTTP_HEAD || bodiless(head->status) /* RFC 9110 §9.3.2 */
+    x->silent = x->request.method == HTTP_HEAD || response_bodiless(head->status) /* RFC 9110 §9.3.2 */
                 || x->conn == NULL;
     if (head->framing == LENGTH_NONE) {
         x->streamed = true;
@@ -335,17 +358,38 @@ enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
         body = span_of(NULL, 0);
     }
     enum persistence persistence =
-        decide_close(x, head->framing == LENGTH_NONE && !x->chunked && !bodiless(head->status));
+        decide_close(x, head->framing == LENGTH_NONE && !x->chunked && !response_bodiless(head->status));
     struct http_template *template = template_at(x->shared, head);
     bool plain = head->framing != LENGTH_NONE && x->extra_fields.len == 0 && x->request.version_minor > 0;
     bool usual = persistence == GOES_ON && plain
                  && (template_fits(template, x->shared, head)
-                     || (clean(head->type) && template_make(template, x->shared, head)));
+                     || (response_clean(head->type) && template_make(template, x->shared, head)));
     bool written = usual ? write_response(x, head, template, persistence, body)
                          : write_unusual(x, head, persistence, body);
     if (!written) {
         http_response_fail(x, 503);
     }
+}
+
+char *response_open_rendered(struct http_exchange *x, int status, struct span fields, uint64_t body_bytes, char **start) {
+    _Static_assert(HEAD_BYTES + RESPONSE_LINES_BYTES_MAX + RESPONSE_REST_BYTES <= BLOCK_ROOM, "it fits into a block");
+    rm_assert(fields.len <= RESPONSE_LINES_BYTES_MAX);
+    x->status = status;
+    x->silent = x->request.method == HTTP_HEAD || response_bodiless(status) || x->conn == NULL;
+    x->out = choose_out(x);
+    x->start = chain_mark(x->out);
+    enum persistence persistence = decide_close(x, false);
+    size_t room = HEAD_BYTES + fields.len + RESPONSE_REST_BYTES;
+    if (body_bytes <= BODY_WITH_HEAD_BYTES_MAX && !x->silent && body_bytes <= BLOCK_ROOM - room) {
+        room += body_bytes;
+    }
+    *start = chain_reserve(x->out, (uint32_t)room);
+    if (*start == NULL) {
+        http_response_fail(x, 503);
+        return NULL;
+    }
+    char *p = put_connection(put_upper(*start, x->shared, status, span_of(NULL, 0)), x, persistence);
+    return copy_put_span(p, fields);
 }
 
 /* -------------------------------------------------------------------------------------------------------- API ---- */
@@ -379,7 +423,7 @@ void http_response_begin(struct http_exchange *x, int status, struct span conten
 }
 
 bool response_writable_rare(struct http_exchange *x) {
-    if (x->streamed || bodiless(x->status)) {
+    if (x->streamed || response_bodiless(x->status) || x->kept == HTTP_KNOWN_LENGTH) {
         return true;
     }
     http_response_fail(x, 500); /* none was begun, or it is whole already */
@@ -456,7 +500,7 @@ void http_response_field(struct http_exchange *x, struct span name, struct span 
     const char *name_end = name.data + name.len;
     bool token = name.len > 0 && scan_token(name.data, name_end) == name_end;
     size_t bytes = name.len + 2 + value.len + 2;
-    char *p = token && x->status == 0 && clean(value) && !reserved(name) ? grow_fields(x, bytes) : NULL;
+    char *p = token && x->status == 0 && response_clean(value) && !reserved(name) ? grow_fields(x, bytes) : NULL;
     if (p == NULL) {
         http_response_fail(x, 500);
         return;
@@ -485,7 +529,7 @@ void response_allow(struct http_exchange *x, uint32_t allow) {
 /* What a failed response becomes: "Not Found" as text. */
 static void write_failure(struct http_exchange *x) {
     int status = x->status;
-    x->failed = false;
+    x->barred = 0;
     x->status = 0;
     x->body_written = 0;
     if (status == 503) {
@@ -510,6 +554,8 @@ static void patch_length(struct http_exchange *x) {
 }
 
 void response_complete(struct http_exchange *x) {
+    rm_assert(x->kept != HTTP_CAPTURED);
+    rm_assert(x->kept == HTTP_PLAIN || x->failed || x->body_written == x->body_expected);
     if (!x->failed && x->status == 0) {
         http_response_whole(x, 204, span_of(NULL, 0), span_of(NULL, 0));
     }
