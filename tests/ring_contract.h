@@ -26,6 +26,7 @@ enum row_bits {
     ROW_URING = 2,   /* has submission and completion queues */
     ROW_BATCHED = 4, /* one submission per turn */
     ROW_ROUGH = 8,   /* the simulator delays and splits */
+    ROW_ZC = 16,     /* sends of ZONE_PIECE_BYTES at most are from registered memory; such a row runs some files only */
 };
 
 /* One backend with one tuning: a column of the matrix. */
@@ -58,6 +59,7 @@ extern const struct contract_scenario contract_process[];
 extern const struct contract_scenario contract_life[];
 extern const struct contract_scenario contract_corners[];
 extern const struct contract_scenario contract_read[];
+extern const struct contract_scenario contract_zc[];
 
 /* --------------------------------------------------------------------------------------------------------- links ---- */
 
@@ -88,7 +90,8 @@ struct link {
     uint8_t out_seed;
     uint64_t out_position; /* bytes handed to ring_send so far */
     size_t in_flight;      /* bytes of the send in flight */
-    char *out;             /* their memory */
+    char *out;             /* their memory: `own`, or a piece of the zone */
+    char *own;
     struct iovec iov[RING_SEGMENTS_MAX];
     uint64_t sent;
     uint32_t sents; /* SENT events */
@@ -109,7 +112,12 @@ static inline uint8_t pattern_byte(uint8_t seed, uint64_t position) {
 
 /* ----------------------------------------------------------------------------------------------------------- rig ---- */
 
-enum { RIG_LINKS_MAX = 4096, RIG_TEXT_BYTES = 256 };
+enum {
+    RIG_LINKS_MAX = 4096,
+    RIG_TEXT_BYTES = 256,
+    ZONE_PIECES = 48, /* registered memory of both rings: a piece is taken for a send, and used again after its SENT */
+    ZONE_PIECE_BYTES = 320 * 1024,
+};
 
 struct rig_options {
     uint32_t sockets_max[SIDES]; /* 0: 256 */
@@ -129,6 +137,9 @@ struct rig {
     struct link *listener;
     struct ring_address address; /* of the listener */
     struct link *newest;         /* the last socket that was accepted */
+    char *zone;                  /* ROW_ZC: ZONE_PIECES * ZONE_PIECE_BYTES */
+    bool zone_used[ZONE_PIECES];
+    bool zone_off;               /* sends are from other memory */
 
     /* Called after the record was brought up to date; may be NULL. `link` is NULL for WOKEN, TICK, FINISHED and READ. */
     void (*on_event)(struct rig *rig, enum side side, struct link *link, const struct ring_event *event);
@@ -145,6 +156,8 @@ struct rig {
 void rig_open(struct rig *rig, const struct rig_options *options);
 /* Releases rings, world, helpers and links, in the state they are in. */
 void rig_close(struct rig *rig);
+/* The same, and the rig is as it was before rig_open. */
+void rig_reopen(struct rig *rig);
 
 /* Opens, and listens on a free port of 127.0.0.1 on the server's side. */
 void rig_open_listening(struct rig *rig, const struct rig_options *options);
@@ -202,6 +215,7 @@ struct link *link_connect(struct rig *rig);
 struct link *rig_pair(struct rig *rig);
 
 /* Sends the next `bytes` of the link's pattern in `segments` pieces. */
+void link_prepare(struct link *link, size_t bytes, uint32_t segments); /* the same, and the caller sends link->iov */
 void link_send_segments(struct link *link, size_t bytes, uint32_t segments, enum ring_send how);
 static inline void link_send(struct link *link, size_t bytes) {
     link_send_segments(link, bytes, 1, RING_SEND_LOUD);

@@ -175,11 +175,7 @@ static void release_waits_for_reads(struct rig *rig) {
             free(readings[i].to);
         }
         close(fd);
-        const struct contract_row *row = rig->row;
-        uint64_t seed = rig->first_seed;
-        rig_close(rig);
-        rig->row = row;
-        rig->seed = rig->first_seed = seed;
+        rig_reopen(rig);
     }
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ enum {
     LIMIT_S = 10,             /* of RIG_UNTIL: of the ring's time, and of ours */
     ROUNDS_MAX = 4 * 1000000, /* in a world whose clock hardly moves */
     IDLE_NS = 500 * 1000,
+    ZONE_BYTES = ZONE_PIECES * ZONE_PIECE_BYTES,
 };
 
 uint64_t wall_ns(void) {
@@ -99,13 +101,19 @@ static void on_received(struct link *link, const struct ring_event *event) {
     link->end_result = event->result;
 }
 
+/* What was sent is ours again: nobody may read it now. */
+static void take_back(struct link *link) {
+    memset(link->out, 0xee, link->in_flight);
+    if (link->out != link->own) link->rig->zone_used[(link->out - link->rig->zone) / ZONE_PIECE_BYTES] = false;
+    link->in_flight = 0;
+}
+
 static void on_sent(struct link *link, const struct ring_event *event) {
     if (link->in_flight == 0) violate(link, event, "SENT without a send");
     if (event->result >= 0 && (size_t)event->result != link->in_flight) violate(link, event, "SENT is not all bytes");
     if (event->result > 0) link->sent += (uint64_t)event->result;
     if (event->result < 0) link->send_error = event->result;
-    memset(link->out, 0xee, link->in_flight); /* ours again: nobody may read it now */
-    link->in_flight = 0;
+    take_back(link);
     link->sents++;
 }
 
@@ -125,6 +133,7 @@ static void on_link(struct link *link, const struct ring_event *event) {
     case RING_CLOSED:
         if (!link->closing) violate(link, event, "CLOSED without ring_close");
         link->closed = true;
+        if (link->in_flight > 0) take_back(link);
         return;
     case RING_READY:
         link->ready = (uint32_t)event->result;
@@ -231,6 +240,14 @@ static void open_side(struct rig *rig, enum side side, const struct rig_options 
     rig_fail(rig, __FILE__, __LINE__, rig->report[side].why);
 }
 
+static void open_zone(struct rig *rig) {
+    rig->zone = mmap(NULL, ZONE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(rig->zone != MAP_FAILED);
+    for (enum side side = SERVER; side < SIDES; side++)
+        if (ring_register(rig->ring[side], RING_REGION_OUTPUT, rig->zone, ZONE_BYTES, &rig->report[side]) != ZONE_BYTES)
+            rig_fail(rig, __FILE__, __LINE__, rig->report[side].unregistered);
+}
+
 void rig_open(struct rig *rig, const struct rig_options *options) {
     static const struct rig_options defaults;
     if (options == NULL) options = &defaults;
@@ -249,6 +266,7 @@ void rig_open(struct rig *rig, const struct rig_options *options) {
         assert_non_null(rig->helpers);
     }
     for (enum side side = SERVER; side < SIDES; side++) open_side(rig, side, options);
+    if (rig_is(rig, ROW_ZC)) open_zone(rig);
 }
 
 void rig_close(struct rig *rig) {
@@ -256,9 +274,18 @@ void rig_close(struct rig *rig) {
         if (rig->ring[side] != NULL) ring_release(rig->ring[side]);
     if (rig->helpers != NULL) ring_helpers_stop(rig->helpers);
     if (rig->world != NULL) sim_world_free(rig->world);
-    for (uint32_t i = 0; i < rig->links_used; i++) free(rig->links[i].out);
+    for (uint32_t i = 0; i < rig->links_used; i++) free(rig->links[i].own);
+    if (rig->zone != NULL) munmap(rig->zone, ZONE_BYTES);
     free(rig->links);
     memset(rig, 0, sizeof *rig);
+}
+
+void rig_reopen(struct rig *rig) {
+    const struct contract_row *row = rig->row;
+    uint64_t seed = rig->first_seed;
+    rig_close(rig);
+    rig->row = row;
+    rig->seed = rig->first_seed = seed;
 }
 
 struct link *rig_listen(struct rig *rig, enum side side, const char *address, uint32_t backlog) {
@@ -296,16 +323,30 @@ struct link *rig_pair(struct rig *rig) {
     return client;
 }
 
+/* NULL: too large, or no piece is free. */
+static char *zone_piece(struct rig *rig, size_t bytes) {
+    for (uint32_t i = 0; rig->zone != NULL && !rig->zone_off && bytes <= ZONE_PIECE_BYTES && i < ZONE_PIECES; i++) {
+        if (rig->zone_used[i]) continue;
+        rig->zone_used[i] = true;
+        return rig->zone + (size_t)i * ZONE_PIECE_BYTES;
+    }
+    return NULL;
+}
+
 static void fill(struct link *link, size_t bytes) {
-    char *out = realloc(link->out, bytes);
-    assert_non_null(out);
+    char *out = zone_piece(link->rig, bytes);
+    if (out == NULL) {
+        out = realloc(link->own, bytes);
+        assert_non_null(out);
+        link->own = out;
+    }
     link->out = out;
     for (size_t i = 0; i < bytes; i++) out[i] = (char)pattern_byte(link->out_seed, link->out_position + i);
     link->out_position += bytes;
     link->in_flight = bytes;
 }
 
-void link_send_segments(struct link *link, size_t bytes, uint32_t segments, enum ring_send how) {
+void link_prepare(struct link *link, size_t bytes, uint32_t segments) {
     assert_true(link->in_flight == 0);
     assert_true(bytes >= segments);
     fill(link, bytes);
@@ -314,6 +355,10 @@ void link_send_segments(struct link *link, size_t bytes, uint32_t segments, enum
         size_t len = i + 1 == segments ? bytes - each * i : each;
         link->iov[i] = (struct iovec){ link->out + each * i, len };
     }
+}
+
+void link_send_segments(struct link *link, size_t bytes, uint32_t segments, enum ring_send how) {
+    link_prepare(link, bytes, segments);
     ring_send(link_ring(link), link->id, link->iov, segments, how);
 }
 

@@ -23,15 +23,21 @@ static const struct contract_row rows[] = {
     { "uring:accept", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "accept=single" },
     { "uring:coop", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "taskrun=coop" },
     { "uring:small", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED, "sq=32,cq=64,buffers=4,buffers-max=16,buffer-bytes=1024" },
+    { "uring:zc", RING_URING, ROW_REAL | ROW_URING | ROW_BATCHED | ROW_ZC, "send=zc:4096,slab=16M" },
     { "epoll", RING_EPOLL, ROW_REAL, "" },
     { "sim", RING_SIM, 0, "" },
     { "sim:rough", RING_SIM, ROW_ROUGH, "" },
+    { "sim:zc", RING_SIM, ROW_ROUGH | ROW_ZC, "send=zc:64,slab=16M" },
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
-static const struct contract_scenario *const files[] = {
-    contract_connect, contract_stream, contract_close, contract_limits, contract_turns, contract_process, contract_life,
-    contract_corners, contract_read,
+static const struct file {
+    const struct contract_scenario *scenarios;
+    bool zc; /* the rows with ROW_ZC run it, too */
+} files[] = {
+    { contract_connect, false }, { contract_stream, true },   { contract_close, true }, { contract_limits, false },
+    { contract_turns, false },   { contract_process, false }, { contract_life, true },  { contract_corners, false },
+    { contract_read, true },     { contract_zc, true },
 };
 
 enum outcome { NOT_ASKED, NOT_COMPILED, SKIPPED, RAN, FAILED };
@@ -47,6 +53,7 @@ struct cell {
 
 static uint64_t seed = 1;
 static const struct contract_scenario *scenarios[128];
+static bool scenario_zc[128];
 static struct cell cells[128][ROWS];
 static uint32_t scenarios_count;
 
@@ -120,8 +127,9 @@ static void print_matrix(void) {
 
 static void collect(void) {
     for (size_t f = 0; f < sizeof files / sizeof files[0]; f++)
-        for (const struct contract_scenario *s = files[f]; s->name != NULL; s++) {
+        for (const struct contract_scenario *s = files[f].scenarios; s->name != NULL; s++) {
             assert_true((s->needs | s->excludes) == 0 || s->skip_reason != NULL);
+            scenario_zc[scenarios_count] = files[f].zc;
             scenarios[scenarios_count++] = s;
         }
 }
@@ -162,6 +170,7 @@ int main(int argc, char **argv) {
             *cell = (struct cell){ .scenario = scenarios[s], .row = &rows[r] };
             snprintf(cell->name, sizeof cell->name, "%s[%s]", scenarios[s]->name, rows[r].name);
             if (!ring_has_backend(rows[r].choice)) cell->outcome = NOT_COMPILED;
+            if ((rows[r].bits & ROW_ZC) != 0 && !scenario_zc[s]) continue;
             if (cell->outcome == NOT_COMPILED || !wanted(cell, argc, argv)) continue;
             tests[count++] = (struct CMUnitTest){ .name = cell->name, .test_func = run_cell, .initial_state = cell };
         }

@@ -31,6 +31,14 @@ static void test_switches(void **state) {
     assert_false(parsed("issuer=any").single_issuer);
     assert_false(parsed("iowait=on").no_iowait);
     assert_int_equal(parsed("sq=8,cq=16").cq_entries, 16);
+    assert_int_equal(parsed("send=zc:2048").send_zc, 2048);
+    assert_int_equal(parsed("send=zc:16K,slab=8M").send_zc, 16384);
+    assert_int_equal(parsed("send=zc:16K,slab=8M").slab_bytes, 8 << 20);
+    assert_int_equal(parsed("send=zc:1,send=copy").send_zc, 0);
+    assert_int_equal(parsed("").send_zc, 0);
+    assert_int_equal(parsed("").slab_bytes, 4 << 20);
+    assert_true(parsed("store=registered").store_registered);
+    assert_false(parsed("").store_registered);
     assert_int_equal(parsed("buffers=2,buffers-max=4,buffer-bytes=64").buffers_max, 4);
     assert_true(parsed("").accept_multi);
 }
@@ -59,6 +67,9 @@ static void test_refused(void **state) {
         { "taskrun=fast", "defer, coop or none" }, { "recv=double", "multi or single" }, { "speed=11", "no switch 'speed'" },
         { "kernel=5.4", "6.1, 6.6 or 6.12" },       { "sq=0", "4 to" },                   { "sq=many", "4 to" },
         { "buffers=3", "power of two" },            { "buffers=128,buffers-max=64", "more than buffers-max" },
+        { "send=zc", "zc:BYTES" },                  { "send=zc:0", "zc:BYTES" },             { "send=zc:2000M", "zc:BYTES" },
+        { "send=zc:K", "zc:BYTES" },                { "slab=1K", "4K to 1024M" },             { "slab=2000M", "4K to 1024M" },
+        { "slab=18446744073709551615M", "4K to" },  { "store=yes", "registered or plain" },
         { "recv", "multi or single" },              { "=", "no switch ''" },              { "buffer-bytes=1000000", "16 to" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -65,6 +65,8 @@ TESTED_ELSEWHERE = {
     "src/ring/uring_probe.c": "tests/test_ring_probe.c",
     "src/ring/uring_probe_socket.c": "tests/test_ring_probe.c",
     "src/ring/uring_receive.c": CONTRACT,
+    "src/ring/uring_region.c": CONTRACT,
+    "src/ring/uring_send.c": CONTRACT,
     "src/ring/uring_setup.c": CONTRACT,
     "src/ring/uring_socket.c": CONTRACT,
     "src/server/api_rows.c": "tests/test_api_db.c",

@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -148,6 +150,20 @@ bool ring_common_next(struct ring *ring, struct ring_event *out) {
     ring_count(&ring->counters.wakes, 1);
     ring_event_set(out, RING_WOKEN, (struct ring_id){ 0 }, NULL, 0);
     return true;
+}
+
+void ring_report_add(char text[static RING_TEXT_BYTES], const char *format, ...) {
+    size_t used = strlen(text);
+    if (used > 0) used += (size_t)snprintf(text + used, RING_TEXT_BYTES - used, ", ");
+    if (used >= RING_TEXT_BYTES) return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text + used, RING_TEXT_BYTES - used, format, args);
+    va_end(args);
+}
+
+bool ring_tuning_wants(const struct ring_tuning *tuning, enum ring_region region) {
+    return region == RING_REGION_OUTPUT ? tuning->send_zc > 0 : tuning->store_registered;
 }
 
 void ring_count_turn(struct ring *ring, uint32_t completions) {

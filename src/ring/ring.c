@@ -66,6 +66,21 @@ void ring_release(struct ring *ring) {
     ring->backend->release(ring);
 }
 
+bool ring_wants(const struct ring *ring, enum ring_region region) {
+    return ring->backend->wants != NULL && ring->backend->wants(ring, region);
+}
+
+size_t ring_register(struct ring *ring, enum ring_region region, void *base, size_t bytes, struct ring_report *report) {
+    rm_assert(bytes > 0);
+    rm_assert(ring->counters.turns == 0);
+    if (!ring_wants(ring, region)) return 0;
+    return ring->backend->register_region(ring, region, base, bytes, report);
+}
+
+const char *ring_region_name(enum ring_region region) {
+    return region == RING_REGION_OUTPUT ? "output" : "store";
+}
+
 struct ring_finding ring_probe(enum ring_choice choice, enum ring_feature feature) {
     rm_assert(feature < RING_FEATURES_COUNT);
     const struct ring_backend *backend = choice == RING_AUTO ? NULL : backend_of(choice);

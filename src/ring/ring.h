@@ -105,7 +105,8 @@ const char *ring_address_text(const struct ring_address *address, char out[stati
 enum ring_choice { RING_AUTO, RING_URING, RING_EPOLL, RING_SIM };
 
 /* What the switches of `--ring` say. Every feature has a fallback; fallback and ablation are one code path. The uring
- * backend reads all of it, epoll and the simulator read `buffers` and `batch` only. */
+ * backend reads all of it, the simulator `buffers`, `buffer_bytes`, `send_zc`, `slab_bytes` and `store_registered`, epoll
+ * nothing. */
 struct ring_tuning {
     enum { RING_TASKRUN_DEFER, RING_TASKRUN_COOP, RING_TASKRUN_NONE } taskrun; /* 6.1, 5.19, any */
     bool accept_multi;     /* multishot accept (5.19) */
@@ -116,6 +117,9 @@ struct ring_tuning {
     bool wait_quiet;       /* wait for quiet sends and one event more in one enter: ring_send */
     bool single_issuer;    /* 6.0 */
     bool no_iowait;        /* a sleeping ring is not shown as waiting for a disk (6.15) */
+    bool store_registered; /* register the object store's mapping, too: ring_register */
+    uint32_t send_zc;      /* bytes from which on a send from registered memory is zero-copy (6.0); 0: never */
+    uint32_t slab_bytes;   /* of the output blocks, registered when send_zc is not 0: 4 MiB */
     uint32_t sq_entries;   /* 512 */
     uint32_t cq_entries;   /* 2048; halved as often as needed when the locked-memory limit says no */
     uint32_t buffers;      /* receive buffers at start, a power of two: 64 */
@@ -128,7 +132,8 @@ void ring_tuning_default(struct ring_tuning *out);
 
 /* Reads "key=value,...", left to right, into *out (which holds the defaults). Keys: taskrun=defer|coop|none,
  * accept=multi|single, recv=multi|single, files=direct|normal, ring-fd=on|off, submit=batch|each, wait=quiet|one,
- * issuer=single|any, iowait=off|on, sq=N, cq=N, buffers=N, buffers-max=N, buffer-bytes=N; and the presets `default`, `naive`
+ * issuer=single|any, iowait=off|on, send=copy|zc:BYTES, slab=BYTES, store=plain|registered, sq=N, cq=N, buffers=N,
+ * buffers-max=N, buffer-bytes=N (BYTES may end in K or M); and the presets `default`, `naive`
  * (one submission per operation, single-shot, no flags) and `kernel=6.1|6.6|6.12`, which set several of them and come first.
  * False: `why` says which item is wrong and what it may be. */
 [[gnu::warn_unused_result]] bool ring_tuning_parse(struct span text, struct ring_tuning *out, char *why, size_t why_bytes);
@@ -151,6 +156,8 @@ struct ring_report {
     bool fallback;                   /* AUTO wanted something better than what it got */
     char why[RING_TEXT_BYTES];       /* on failure or fallback: what failed, errno, and how to fix it; else empty */
     char features[RING_TEXT_BYTES];  /* the bits in effect: "taskrun=defer accept=multi ... sq=512 cq=2048" */
+    char registered[RING_TEXT_BYTES]; /* by ring_register: "output 4096K, store 262144K"; empty: nothing */
+    char unregistered[RING_TEXT_BYTES]; /* by ring_register: what was refused, why, and how to fix it; else empty */
 };
 
 /* Opens a ring for the calling thread, which owns it from then on. AUTO takes uring when a probe by trying succeeds, else
@@ -162,6 +169,22 @@ struct ring_report {
 /* Closes every socket without further events (listeners first, so that nothing new arrives), waits for the jobs that were
  * offloaded and for the reads (they run, RING_FINISHED and RING_READ do not come) and releases the ring. */
 void ring_release(struct ring *ring);
+
+/* Memory from which sends may be done without a copy, and to which files are read. */
+enum ring_region {
+    RING_REGION_OUTPUT, /* output blocks: wanted with send=zc, the first slab_bytes of them (those are used most) */
+    RING_REGION_STORE,  /* the object store's mapping: wanted, all of it, with store=registered */
+};
+
+/* The tuning asks for such a region, and this backend has a use for it: epoll has none. */
+bool ring_wants(const struct ring *ring, enum ring_region region);
+
+/* Registers memory with the kernel, which locks it: between ring_open and the first ring_wait, each region at most once. The
+ * memory stays mapped until ring_release. Returns the bytes that are registered: all that is wanted; or the front of it, when
+ * output blocks are over the limit of locked memory; or 0. The ring serves on in any case; report->registered and
+ * report->unregistered say what came of it. The simulator remembers the region. io_uring_register_buffers(3); a buffer has at
+ * most 1 GiB, so a region becomes several. */
+size_t ring_register(struct ring *ring, enum ring_region region, void *base, size_t bytes, struct ring_report *report);
 
 /* True when the backend was compiled in. */
 bool ring_has_backend(enum ring_choice choice);
@@ -251,7 +274,12 @@ void ring_receive_more(struct ring *ring, struct ring_id id);
 enum ring_send { RING_SEND_LOUD, RING_SEND_QUIET };
 
 /* Sends all bytes of `n` segments (1 <= n <= RING_SEGMENTS_MAX, no empty one). One send may be in flight per socket
- * (asserted). The array and the data are kept until RING_SENT. send(2) or sendmsg(2) with MSG_WAITALL | MSG_NOSIGNAL. */
+ * (asserted). The array and the data are kept until RING_SENT: then nobody looks at them any more, not even the kernel. send(2)
+ * or sendmsg(2) with MSG_WAITALL | MSG_NOSIGNAL.
+ *
+ * Zero-copy (send=zc:N): neighbouring segments that lie in one registered region and have N bytes or more together are sent
+ * from where they are. SENT then waits until the peer has acknowledged them, and is never quiet. A kernel or socket that will
+ * not do it gets copies, and the counters say so. io_uring_prep_send_zc(3), kernel 6.0; several segments: sendmsg_zc, 6.1. */
 void ring_send(struct ring *ring, struct ring_id id, const struct iovec *segments, uint32_t n, enum ring_send how);
 
 /* Ends our half of the stream: FIN after what was sent. No send may be in flight (asserted). Rare path: up to three system
@@ -259,8 +287,9 @@ void ring_send(struct ring *ring, struct ring_id id, const struct iovec *segment
 void ring_shutdown_write(struct ring *ring, struct ring_id id);
 
 /* Closes a socket, listener or watch: cancels what is in flight, drops unsent bytes, RING_CLOSED follows, and nothing else.
- * The peer sees FIN when nothing unread was left, else RST, as close(2) has it. A watched descriptor stays open: it is the
- * caller's. */
+ * The peer sees FIN when nothing unread was left, else RST, as close(2) has it; and RST while the kernel still needs the memory
+ * of a zero-copy send, which nothing else would end in bounded time when the peer does not read. A watched descriptor stays
+ * open: it is the caller's. */
 void ring_close(struct ring *ring, struct ring_id id);
 
 /* As ring_close for a socket, but the peer sees RST: SO_LINGER with 0 seconds. Rare path. */
@@ -365,6 +394,10 @@ struct ring_counters {
     uint64_t receives, received_bytes;
     uint64_t sends, sent_bytes;
     uint64_t short_sends;       /* sends that needed more than one try */
+    uint64_t sends_zc;          /* zero-copy requests that the kernel took (a send may need several), ... */
+    uint64_t sends_zc_copied;   /*   those of which it had to copy after all (it always does on loopback), */
+    uint64_t sends_zc_fallback; /*   and those that it refused: plain sends then */
+    uint64_t registered_bytes;  /* locked by ring_register, whole pages: set once, not counted */
     uint64_t no_buffers;        /* ENOBUFS: the receive buffers ran out */
     uint64_t buffers_grown;     /* receive buffers added after start */
     uint64_t rearms_receive;    /* multishot receives armed again, by cause: */

@@ -26,6 +26,9 @@ struct ring_backend {
     void (*receive_mode)(struct ring *ring, struct slot *slot, enum ring_receive mode);
     void (*receive_more)(struct ring *ring, struct slot *slot);
     void (*send)(struct ring *ring, struct slot *slot, const struct iovec *segments, uint32_t n, enum ring_send how);
+    bool (*wants)(const struct ring *ring, enum ring_region region); /* NULL: never any */
+    size_t (*register_region)(struct ring *ring, enum ring_region region, void *base, size_t bytes,
+                              struct ring_report *report); /* wanted ones only */
     void (*shutdown_write)(struct ring *ring, struct slot *slot);
     void (*close)(struct ring *ring, struct slot *slot, bool reset); /* slot->closing is set already */
     int32_t (*peer)(struct ring *ring, struct slot *slot, struct ring_address *out);
@@ -144,6 +147,12 @@ static inline void ring_count(uint64_t *counter, uint64_t n) {
 static inline void ring_count_call(struct ring *ring, enum ring_call call) {
     ring_count(&ring->counters.calls[call], 1);
 }
+
+const char *ring_region_name(enum ring_region region); /* as reports have it */
+bool ring_tuning_wants(const struct ring_tuning *tuning, enum ring_region region);
+/* Appends to a text of a report, behind a comma. */
+__attribute__((format(printf, 2, 3))) void ring_report_add(char text[static RING_TEXT_BYTES], const char *format, ...);
+
 /* One turn with `completions`. */
 void ring_count_turn(struct ring *ring, uint32_t completions);
 

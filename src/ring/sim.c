@@ -87,7 +87,7 @@ static void detach(struct sim_slot *slot, bool reset) {
 static void sim_close(struct ring *ring, struct slot *head, bool reset) {
     struct sim_slot *slot = sim_slot_of(head);
     struct sim_world *world = sim_of(ring)->world;
-    detach(slot, reset);
+    detach(slot, reset || slot->send_zc);
     uint64_t delay = sim_delay(world, world->options.close_delay_ns_max);
     if (delay > 0) {
         world->faults.late_sents++;
@@ -99,6 +99,7 @@ static void sim_close(struct ring *ring, struct slot *head, bool reset) {
 }
 
 static bool closed_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out) {
+    sim_send_release(slot);
     ring_event_set(out, RING_CLOSED, sim_id_of(slot), slot->head.user, 0);
     ring_count(&ring->common.counters.closed, 1);
     slots_give(&ring->common.slots, &slot->head);
@@ -197,6 +198,20 @@ void sim_ring_run_job(struct sim_ring *ring) {
     while (*done != NULL) done = &(*done)->next;
     *done = job;
     schedule_job(ring);
+}
+
+static bool sim_wants(const struct ring *ring, enum ring_region region) {
+    return ring_tuning_wants(&((const struct sim_ring *)(const void *)ring)->tuning, region);
+}
+
+static size_t sim_register(struct ring *common, enum ring_region region, void *base, size_t bytes, struct ring_report *report) {
+    struct sim_ring *ring = sim_of(common);
+    rm_assert(ring->region_count < SIM_REGIONS_MAX);
+    if (region == RING_REGION_OUTPUT && bytes > ring->tuning.slab_bytes) bytes = ring->tuning.slab_bytes;
+    ring->regions[ring->region_count].base = base;
+    ring->regions[ring->region_count++].bytes = bytes;
+    ring_report_add(report->registered, "%s %zuK", ring_region_name(region), bytes / 1024);
+    return bytes;
 }
 
 static void sim_wake(struct ring *ring) {
@@ -365,6 +380,7 @@ static int32_t sim_open(const struct ring_config *config, struct ring **out, str
     struct sim_ring *ring = slab_take(&slab, sizeof *ring);
     ring->common.backend = &ring_sim_backend;
     ring->common.drained = true;
+    ring->tuning = config->tuning;
     ring->common.wake_fd = -1;
     ring->common.now_ns = world->now_ns;
     ring->common.wall_seconds = WALL_EPOCH_S + (int64_t)(world->now_ns / 1000000000u);
@@ -420,6 +436,8 @@ const struct ring_backend ring_sim_backend = {
     .receive_mode = sim_receive_mode,
     .receive_more = sim_receive_more,
     .send = sim_send,
+    .wants = sim_wants,
+    .register_region = sim_register,
     .shutdown_write = sim_shutdown_write,
     .close = sim_close,
     .peer = sim_peer,

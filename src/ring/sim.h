@@ -9,6 +9,9 @@
  * deadline, ring_wait returns with no events and sim_stalled() is true. sim_drive() does the turns; sim_set_others() lets a
  * loop that knows nothing of other rings (a whole server) run among them.
  *
+ * Zero-copy. A send from registered memory with send=zc:N is told late, and the simulator asserts at its SENT or CLOSED that
+ * not one byte of it has changed since: whoever uses a buffer again too early is found there.
+ *
  * Differences from real sockets: ring_listen with a descriptor is -EOPNOTSUPP; ring_watch takes sim_descriptor()s only and
  * says -EPERM for others; ring_read reads a real file, at a virtual moment. Everything else that ring.h promises holds here,
  * too.
@@ -34,6 +37,7 @@ struct sim_options {
     uint64_t turn_ns;             /* what each ring_wait costs at least; 0: 1 µs */
     uint64_t latency_ns_max;      /* bytes, FIN, RST and connects travel 0..max */
     uint64_t sent_delay_ns_max;   /* from the last byte taken to SENT */
+    uint64_t notice_delay_ns_max; /* the same of a zero-copy send: until the kernel lets go of its memory */
     uint64_t close_delay_ns_max;  /* from ring_close to CLOSED */
     uint64_t job_delay_ns_max;    /* from one offloaded job to the next */
     uint64_t jump_ns_max;         /* a clock jump */

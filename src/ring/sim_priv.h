@@ -133,6 +133,10 @@ struct sim_slot {
     bool send_quiet;
     bool send_broke; /* a send has told of the reset, so that a receive need not */
     int32_t send_result;
+    bool send_zc;          /* zero-copy: its SENT is a notice, and until then nothing may change: */
+    uint64_t send_hash;    /* of all its bytes */
+    const struct iovec *zc_segments;
+    uint32_t zc_count;
     const struct iovec *segments;
     uint32_t segments_left;
     size_t segment_offset;
@@ -176,8 +180,16 @@ void sim_slot_edge(struct sim_slot *watch, uint32_t edges);
 
 /* -------------------------------------------------------------------------------------------------------- world ---- */
 
+enum { SIM_REGIONS_MAX = 2 };
+
 struct sim_ring {
     struct ring common;
+    struct ring_tuning tuning;
+    struct {
+        const char *base;
+        size_t bytes;
+    } regions[SIM_REGIONS_MAX]; /* ring_register */
+    uint32_t region_count;
     struct sim_world *world;
     struct sim_ring *next; /* in world->rings */
     struct slab slab;
@@ -241,6 +253,8 @@ int32_t sim_connect(struct ring *common, const struct ring_address *address, voi
 void sim_receive_mode(struct ring *common, struct slot *head, enum ring_receive mode);
 void sim_receive_more(struct ring *ring, struct slot *head);
 void sim_send(struct ring *common, struct slot *head, const struct iovec *segments, uint32_t n, enum ring_send how);
+/* The data of a zero-copy send is as it was when it was asked for (asserted); then it is the owner's again. */
+void sim_send_release(struct sim_slot *slot);
 void sim_shutdown_write(struct ring *ring, struct slot *head);
 int32_t sim_peer(struct ring *ring, struct slot *head, struct ring_address *out);
 uint64_t sim_taken(struct ring *ring, struct slot *head);

@@ -170,6 +170,50 @@ void sim_reclaim_buffers(struct sim_ring *ring) {
 
 /* ------------------------------------------------------------------------------------------------------- sending ---- */
 
+static const void *region_of(const struct sim_ring *ring, const struct iovec *segment) {
+    for (uint32_t i = 0; i < ring->region_count; i++) {
+        size_t offset = (size_t)((uintptr_t)segment->iov_base - (uintptr_t)ring->regions[i].base);
+        size_t bytes = ring->regions[i].bytes;
+        if (offset < bytes && segment->iov_len <= bytes - offset) return ring->regions[i].base;
+    }
+    return NULL;
+}
+
+/* Some neighbours that lie in one region have send_zc bytes together. */
+static bool goes_without_copy(const struct sim_ring *ring, const struct iovec *segments, uint32_t n) {
+    if (ring->tuning.send_zc == 0) return false;
+    const void *last = NULL;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const void *region = region_of(ring, &segments[i]);
+        bytes = (region == last ? bytes : 0) + segments[i].iov_len;
+        if (region != NULL && bytes >= ring->tuning.send_zc) return true;
+        last = region;
+    }
+    return false;
+}
+
+/* FNV-1a, eight bytes at a time. */
+static uint64_t hash_of(const struct iovec *segments, uint32_t n) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (uint32_t i = 0; i < n; i++) {
+        const char *bytes = segments[i].iov_base;
+        for (size_t at = 0; at < segments[i].iov_len; at += sizeof(uint64_t)) {
+            uint64_t word = 0;
+            size_t left = segments[i].iov_len - at;
+            memcpy(&word, bytes + at, left < sizeof word ? left : sizeof word);
+            hash = (hash ^ word) * 0x100000001b3u;
+        }
+    }
+    return hash;
+}
+
+void sim_send_release(struct sim_slot *slot) {
+    if (slot->head.kind != SLOT_SOCKET || !slot->send_zc) return;
+    rm_assert(hash_of(slot->zc_segments, slot->zc_count) == slot->send_hash);
+    slot->send_zc = false;
+}
+
 void sim_send(struct ring *common, struct slot *head, const struct iovec *segments, uint32_t n, enum ring_send how) {
     struct sim_slot *slot = sim_slot_of(head);
     rm_assert(slot->send_state == SIM_IDLE);
@@ -186,6 +230,10 @@ void sim_send(struct ring *common, struct slot *head, const struct iovec *segmen
     }
     rm_assert(slot->send_total <= INT32_MAX);
     ring_count(&common->counters.sends, 1);
+    slot->send_zc = goes_without_copy(sim_of(common), segments, n);
+    slot->zc_segments = segments;
+    slot->zc_count = n;
+    if (slot->send_zc) slot->send_hash = hash_of(segments, n);
     if (slot->end == NULL) { /* its connect failed */
         sim_slot_send_failed(slot, -EPIPE);
         return;
@@ -213,7 +261,9 @@ static void send_moved(struct sim_slot *slot) {
     slot->send_state = SIM_MOVED;
     if (slot->send_again) ring_count(&slot->ring->common.counters.short_sends, 1);
     uint64_t max = world->options.sent_delay_ns_max;
-    uint64_t delay = sim_delay(world, slot->send_quiet && max > 0 ? QUIET_NS_MAX : max);
+    if (slot->send_quiet && max > 0) max = QUIET_NS_MAX;
+    if (slot->send_zc) max = world->options.notice_delay_ns_max;
+    uint64_t delay = sim_delay(world, max);
     if (delay == 0) {
         sim_slot_send_step(slot);
         return;
@@ -267,6 +317,8 @@ void sim_slot_send_step(struct sim_slot *slot) {
 bool sim_sent_event(struct sim_ring *ring, struct sim_slot *slot, struct ring_event *out) {
     slot->send_state = SIM_IDLE;
     slot->segments = NULL;
+    if (slot->send_zc && slot->send_result > 0) ring_count(&ring->common.counters.sends_zc, 1);
+    sim_send_release(slot);
     ring_event_set(out, RING_SENT, sim_id_of(slot), slot->head.user, slot->send_result);
     if (slot->send_result > 0) ring_count(&ring->common.counters.sent_bytes, (uint64_t)slot->send_result);
     return true;

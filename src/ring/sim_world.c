@@ -140,6 +140,7 @@ void sim_options_rough(struct sim_options *out) {
     *out = (struct sim_options){
         .latency_ns_max = 50000,
         .sent_delay_ns_max = 50000,
+        .notice_delay_ns_max = 200000,
         .close_delay_ns_max = 50000,
         .job_delay_ns_max = 200000,
         .split_ppm = 300000,

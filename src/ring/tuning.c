@@ -19,6 +19,7 @@ void ring_tuning_default(struct ring_tuning *out) {
         .buffers = 64,
         .buffers_max = 512,
         .buffer_bytes = 16384,
+        .slab_bytes = 4 * 1024 * 1024,
     };
 }
 
@@ -54,7 +55,9 @@ static bool preset_kernel(struct span value, struct ring_tuning *out) {
     return false;
 }
 
-enum { KEY_TASKRUN, KEY_BOOL, KEY_NUMBER };
+enum { KEY_TASKRUN, KEY_BOOL, KEY_NUMBER, KEY_SEND, KEY_SLAB };
+
+enum { SEND_ZC_MAX = 1 << 30, SLAB_MIN = 4096, SLAB_MAX = 1 << 30 }; /* a registered buffer has at most 1 GiB */
 
 struct key {
     struct span name;
@@ -79,6 +82,9 @@ static const struct key keys[] = {
     BOOL("wait", wait_quiet, "quiet", "one"),
     BOOL("issuer", single_issuer, "single", "any"),
     BOOL("iowait", no_iowait, "off", "on"),
+    BOOL("store", store_registered, "registered", "plain"),
+    { SPAN("send"), KEY_SEND, 0, NULL, NULL, 0, 0, false },
+    { SPAN("slab"), KEY_SLAB, 0, NULL, NULL, 0, 0, false },
     NUMBER("sq", sq_entries, 4, 32768, false),
     NUMBER("cq", cq_entries, 8, 65536, false),
     NUMBER("buffers", buffers, 2, 32768, true),
@@ -123,16 +129,48 @@ static bool set_number(const struct key *key, struct span value, struct ring_tun
     return false;
 }
 
+/* "16384", "16K", "4M". */
+static bool read_bytes(struct span text, uint32_t min, uint32_t max, uint32_t *out) {
+    uint64_t unit = 1, number;
+    if (text.len > 0 && text.data[text.len - 1] == 'K') unit = 1024;
+    if (text.len > 0 && text.data[text.len - 1] == 'M') unit = 1024 * 1024;
+    if (!span_u64(unit == 1 ? text : span_first(text, text.len - 1), &number)) return false;
+    if (number > max || number * unit > max || number * unit < min) return false;
+    *out = (uint32_t)(number * unit);
+    return true;
+}
+
+static bool set_send(struct span value, struct ring_tuning *out, char *why, size_t why_bytes) {
+    static const struct span zc = SPAN("zc:");
+    if (span_equal(value, SPAN("copy"))) {
+        out->send_zc = 0;
+        return true;
+    }
+    if (value.len > zc.len && span_equal(span_first(value, zc.len), zc) &&
+        read_bytes(span_from(value, zc.len), 1, SEND_ZC_MAX, &out->send_zc))
+        return true;
+    snprintf(why, why_bytes, "send is copy or zc:BYTES, 1 to 1024M, not '%.*s'", (int)value.len, value.data);
+    return false;
+}
+
+static bool set_slab(struct span value, struct ring_tuning *out, char *why, size_t why_bytes) {
+    if (read_bytes(value, SLAB_MIN, SLAB_MAX, &out->slab_bytes)) return true;
+    snprintf(why, why_bytes, "slab is 4K to 1024M, not '%.*s'", (int)value.len, value.data);
+    return false;
+}
+
 static bool set_key(struct span name, struct span value, struct ring_tuning *out, char *why, size_t why_bytes) {
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         if (!span_equal(name, keys[i].name)) continue;
         if (keys[i].type == KEY_TASKRUN) return set_taskrun(value, out, why, why_bytes);
+        if (keys[i].type == KEY_SEND) return set_send(value, out, why, why_bytes);
+        if (keys[i].type == KEY_SLAB) return set_slab(value, out, why, why_bytes);
         if (keys[i].type == KEY_BOOL) return set_bool(&keys[i], value, out, why, why_bytes);
         return set_number(&keys[i], value, out, why, why_bytes);
     }
     snprintf(why, why_bytes,
              "no switch '%.*s'; there are default, naive, kernel, taskrun, accept, recv, files, ring-fd, submit, wait, "
-             "issuer, iowait, sq, cq, buffers, buffers-max, buffer-bytes",
+             "issuer, iowait, send, slab, store, sq, cq, buffers, buffers-max, buffer-bytes",
              (int)name.len, name.data);
     return false;
 }

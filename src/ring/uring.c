@@ -19,6 +19,8 @@ const struct ring_backend ring_uring_backend = {
     .receive_mode = uring_receive_mode,
     .receive_more = uring_receive_more,
     .send = uring_send,
+    .wants = uring_wants,
+    .register_region = uring_register,
     .shutdown_write = uring_shutdown_write,
     .close = uring_close,
     .peer = uring_peer,
@@ -27,7 +29,7 @@ const struct ring_backend ring_uring_backend = {
     .watch = uring_watch,
     .rewatch = uring_rewatch,
     .offload = uring_offload,
-    .read = ring_read_help,
+    .read = uring_read,
     .wake = ring_common_wake,
     .probe = uring_probe,
 };
@@ -92,13 +94,22 @@ static uint64_t user_data(const struct uring *uring, enum uring_op op, const str
     return tag | (uint64_t)slot->base.generation << 32 | slots_index(&uring->base.slots, &slot->base);
 }
 
+static void queued(struct uring *uring) {
+    ring_count(&uring->base.counters.sqes, 1);
+    if (!uring->tuning.submit_batch) uring_submit(uring);
+}
+
 void uring_queue(struct uring *uring, struct io_uring_sqe *sqe, enum uring_op op, struct uring_slot *slot) {
     sqe->user_data = user_data(uring, op, slot);
     bool silent = op == OP_CANCEL || op == OP_CLOSE || op == OP_PEER;
     if (silent) sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    if (slot != NULL && !silent) slot->in_flight++;
-    ring_count(&uring->base.counters.sqes, 1);
-    if (!uring->tuning.submit_batch) uring_submit(uring);
+    if (slot != NULL && !silent) slot->in_flight += op == OP_SEND_ZC ? 2 : 1;
+    queued(uring);
+}
+
+void uring_queue_read(struct uring *uring, struct io_uring_sqe *sqe, struct ring_read *read) {
+    sqe->user_data = user_data(uring, OP_READ, NULL) | (uint64_t)(uintptr_t)read;
+    queued(uring);
 }
 
 void uring_cancel(struct uring *uring, struct uring_slot *slot, enum uring_op op) {
@@ -241,6 +252,7 @@ static bool for_slot(struct uring *uring, enum uring_op op, struct uring_slot *s
         cancel_failed(uring, slot);
         return false;
     }
+    if (op == OP_SEND_ZC) return uring_sent_zc(uring, slot, cqe, out);
     if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
         rm_assert(slot->in_flight > 0);
         slot->in_flight--;
@@ -251,16 +263,20 @@ static bool for_slot(struct uring *uring, enum uring_op op, struct uring_slot *s
     case OP_SEND: return uring_sent(uring, slot, cqe, out);
     case OP_CONNECT: return uring_connected(uring, slot, cqe, out);
     case OP_POLL: return uring_polled(uring, slot, cqe, out);
+    case OP_SEND_ZC:
     case OP_CANCEL:
     case OP_CLOSE:
     case OP_WAKE:
     case OP_INSTALL:
-    case OP_PEER: break;
+    case OP_PEER:
+    case OP_READ: break;
     }
     return false;
 }
 
-static bool for_ring(struct uring *uring, enum uring_op op, int32_t result) {
+static bool for_ring(struct uring *uring, enum uring_op op, const struct io_uring_cqe *cqe, struct ring_event *out) {
+    int32_t result = cqe->res;
+    if (op == OP_READ) return uring_read_done(uring, cqe, out);
     if (op == OP_PEER && result < 0) uring_peer_failed(uring, result);
     if (op == OP_INSTALL && result >= 0) uring_close_file(uring, result, false); /* too late for who asked */
     if (op != OP_WAKE) return false; /* OP_CLOSE failed: the descriptor is gone either way */
@@ -271,7 +287,7 @@ static bool for_ring(struct uring *uring, enum uring_op op, int32_t result) {
 
 static bool completed(struct uring *uring, const struct io_uring_cqe *cqe, struct ring_event *out) {
     enum uring_op op = (enum uring_op)(cqe->user_data >> 56);
-    if (op >= OP_CLOSE) return for_ring(uring, op, cqe->res);
+    if (op >= OP_CLOSE) return for_ring(uring, op, cqe, out);
     struct ring_id id = { (uint32_t)cqe->user_data, (uint32_t)(cqe->user_data >> 32) & SLOT_GENERATION_MAX };
     struct slot *slot = slots_find(&uring->base.slots, id);
     if (slot == NULL) {

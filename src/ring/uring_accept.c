@@ -158,6 +158,7 @@ static bool deliver(struct uring *uring, struct ring_id listener, int32_t file, 
     slot->fixed = fixed;
     slot->in_flight = 0;
     slot->sending = false;
+    slot->copy_all = false;
     slot->slow = false;
     ring_count(&uring->base.counters.accepted, 1);
     ask_peer(uring, slot, owner);

@@ -45,6 +45,7 @@ enum uring_op {
     OP_ACCEPT = 1,
     OP_RECEIVE,
     OP_SEND,
+    OP_SEND_ZC, /* two completions: the result, and the notice that the kernel has let go of the memory */
     OP_CONNECT,
     OP_POLL,
     OP_CANCEL, /* success is silent */
@@ -53,6 +54,7 @@ enum uring_op {
     OP_WAKE,
     OP_INSTALL, /* looked for by hand */
     OP_PEER,    /* success is silent */
+    OP_READ,    /* tagged with its struct ring_read, which stays until it is over */
 };
 
 enum receive_state {
@@ -64,11 +66,12 @@ enum receive_state {
 
 enum { LIST_CLOSED = 1, LIST_STARVED, LIST_KEPT };
 
-/* Invariant: in_flight counts the completions still owed to this slot; a closing slot is given back when it is 0. */
+/* Invariant: in_flight counts the completions still owed to this slot, notices included; a closing slot is given back when it
+ * is 0. notices <= in_flight; send_over => sending and notices > 0. */
 struct uring_slot {
     struct slot base;
     int32_t file;           /* descriptor, or index in the fixed table when `fixed` */
-    uint32_t in_flight;     /* requests armed for this slot, without silent ones */
+    uint32_t in_flight;     /* completions owed: one for each request that is not silent, and one for each notice */
     uint8_t mode;           /* enum ring_receive */
     uint8_t receive;        /* enum receive_state */
     uint8_t burst;          /* completions since the socket was last drained, up to BURST_MAX: see uring_receive.c */
@@ -77,8 +80,13 @@ struct uring_slot {
     bool final_known : 1;   /* the stream has ended: `final` says how; set by the terminal receive */
     bool final_told : 1;    /* and the owner was told */
     bool connecting : 1;
-    bool sending : 1;       /* a send is in flight */
+    bool sending : 1;       /* a ring_send is not over */
     bool quiet : 1;         /* and it is a quiet one */
+    bool zero_copy : 1;     /* the request of the send that is in flight, or was last */
+    bool copy_rest : 1;     /* what is left of the send is copied: the kernel refused; set anew by each ring_send */
+    bool copy_all : 1;      /* and all others of this socket, which can do nothing else */
+    bool refused : 1;       /* the notice of a refused request is to come: it says nothing */
+    bool send_over : 1;     /* all requests of the send have ended, with send_result; notices are to come */
     bool slow : 1;          /* its last send did not finish at once: the next one is loud */
     bool more_queued : 1;   /* the last receive left bytes in the socket (IORING_CQE_F_SOCK_NONEMPTY) */
     bool accepting : 1;     /* listener: an accept is armed */
@@ -87,14 +95,19 @@ struct uring_slot {
     bool accept_cancelled : 1; /* listener: and is being cancelled */
     bool persistent : 1;    /* watch */
     bool spent : 1;         /* watch: hang-up or error was delivered */
+    uint16_t notices;       /* zero-copy requests whose memory the kernel still needs */
     int32_t final;          /* 0 or -errno */
     uint16_t kept_head, kept_tail; /* buffers kept while METERED, BUFFER_NONE when there are none */
     uint32_t kept_bytes;
     uint32_t kept_buffers;
-    uint32_t interest;             /* watch: poll events */
+    union {
+        uint32_t interest;         /* watch: poll events */
+        uint32_t request_end;      /* bytes of the send up to the end of the request in flight */
+    };
     uint32_t send_bytes, sent;     /* of the send in flight */
     uint32_t send_turn;            /* the enter that submitted it */
     uint32_t send_count;           /* segments */
+    int32_t send_result;
     const struct iovec *segments;  /* borrowed until RING_SENT */
 };
 _Static_assert(sizeof(struct uring_slot) <= 96, "a slot is paid for by every idle connection");
@@ -113,6 +126,15 @@ struct parked {
 };
 
 enum { LISTENERS_MAX = 33 };
+
+/* Registered memory: buffers [buffer, ...) of the ring's table, 1 GiB each but the last. */
+struct region {
+    const char *base;
+    size_t bytes;
+    uint32_t buffer;
+};
+
+enum { REGIONS_MAX = 2 };
 
 struct uring {
     struct ring base;
@@ -145,6 +167,13 @@ struct uring {
     uint64_t accept_retry_ns; /* accepting again at this time after EMFILE; 0: not waiting */
     struct parked *parked;    /* accepted connections that wait for a slot or their listener, FIFO */
     uint32_t parked_head, parked_count, parked_max;
+    struct region regions[REGIONS_MAX];
+    uint32_t region_count;
+    uint32_t buffer_count;    /* of the regions, in the table */
+    uint32_t notices;         /* of all slots */
+    bool zc_report;           /* the kernel can say that it copied (6.2) */
+    bool zc_segments;         /* sendmsg_zc from registered memory (6.15); else its pages are pinned for each */
+
     bool ask_peers;           /* the kernel tells the peers' names through the ring: uring_accept.c */
     int32_t broken;           /* -errno: the ring cannot go on */
     struct io_uring_sqe scratch; /* what a broken ring writes its submissions to */
@@ -166,6 +195,8 @@ struct io_uring_sqe *uring_submission(struct uring *uring);
 union submission *uring_stable(struct uring *uring, const struct io_uring_sqe *sqe);
 /* Tags a prepared submission with its operation and slot (NULL: the ring's own) and queues it; submit=each submits it. */
 void uring_queue(struct uring *uring, struct io_uring_sqe *sqe, enum uring_op op, struct uring_slot *slot);
+/* The same for OP_READ, which is tagged with the read itself. */
+void uring_queue_read(struct uring *uring, struct io_uring_sqe *sqe, struct ring_read *read);
 /* Cancels one armed request of a slot. */
 void uring_cancel(struct uring *uring, struct uring_slot *slot, enum uring_op op);
 /* Submits what is queued without waiting. */
@@ -222,13 +253,34 @@ void uring_accept_resume(struct uring *uring);
 void uring_accept_forget(struct uring *uring, const struct uring_slot *slot);
 void uring_accept_stop(struct uring *uring, struct uring_slot *slot);
 
+/* ---- uring_region.c ---- */
+bool uring_wants(const struct ring *ring, enum ring_region region);
+size_t uring_register(struct ring *ring, enum ring_region region, void *base, size_t bytes, struct ring_report *report);
+/* The number of the registered buffer in which all of it lies; -1: in none. */
+int32_t uring_region_buffer(const struct uring *uring, const void *data, size_t len);
+void uring_read(struct ring *ring, struct ring_read *read);
+/* A completion of it; true when it was the last. */
+bool uring_read_done(struct uring *uring, const struct io_uring_cqe *cqe, struct ring_event *out);
+
+/* ---- uring_send.c ---- */
+void uring_send(struct ring *ring, struct slot *slot, const struct iovec *segments, uint32_t n, enum ring_send how);
+bool uring_sent(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
+/* The same of OP_SEND_ZC, which does its own counting of what is in flight. */
+bool uring_sent_zc(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
+/* Ends the request of a send that is in flight, if there is one. */
+void uring_send_cancel(struct uring *uring, struct uring_slot *slot);
+/* A completion of OP_SEND_ZC means the end of a notice: its own, or that there will be none. */
+static inline bool uring_ends_notice(const struct io_uring_cqe *cqe) {
+    return (cqe->flags & IORING_CQE_F_NOTIF) != 0 || (cqe->flags & IORING_CQE_F_MORE) == 0;
+}
+
 /* ---- uring_socket.c ---- */
 int32_t uring_connect(struct ring *ring, const struct ring_address *address, void *user, struct ring_id *out);
 bool uring_connected(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
-void uring_send(struct ring *ring, struct slot *slot, const struct iovec *segments, uint32_t n, enum ring_send how);
-bool uring_sent(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out);
 void uring_shutdown_write(struct ring *ring, struct slot *slot);
 void uring_close(struct ring *ring, struct slot *slot, bool reset);
+/* The end of its connection will be a reset. */
+void uring_linger_zero(struct uring *uring, struct uring_slot *slot);
 int32_t uring_peer(struct ring *ring, struct slot *slot, struct ring_address *out);
 uint64_t uring_taken(struct ring *ring, struct slot *slot);
 int32_t uring_local(struct ring *ring, struct slot *slot, struct ring_address *out);

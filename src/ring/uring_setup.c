@@ -10,7 +10,16 @@
 
 #include "ring/uring_priv.h"
 
-enum { CQ_MIN = 256, SQ_MIN = 64, PAGE = 4096, CQ_LAG_MAX = 256, PARKED_MIN = LISTENERS_MAX };
+enum {
+    CQ_MIN = 256,
+    SQ_MIN = 64,
+    PAGE = 4096,
+    CQ_LAG_MAX = 256,
+    PARKED_MIN = LISTENERS_MAX,
+    RELEASE_TURNS = 4,
+    RELEASE_WAIT_NS = 1000000,
+    NOTICE_TURNS_MAX = 2000,
+};
 
 /* ------------------------------------------------------------------------------------------------------ memory ---- */
 
@@ -63,6 +72,8 @@ static struct uring *carve(const struct ring_config *config, void **slots) {
     uring->parked_max = parked_max(&config->tuning);
     uring->parked = slab_take(&slab, uring->parked_max * sizeof(struct parked));
     if (config->peers) uring->base.peers = slab_take(&slab, ring_peers_bytes(config));
+    uring->zc_report = config->tuning.kernel == 0 || config->tuning.kernel >= 602;
+    uring->zc_segments = config->tuning.kernel == 0 || config->tuning.kernel >= 615;
     uring->ask_peers = config->peers && (config->tuning.kernel == 0 || config->tuning.kernel >= 607);
     slab_seal(&slab);
     uring->slab = slab;
@@ -345,12 +356,14 @@ static void describe(const struct uring *uring, struct ring_report *report) {
     char emulated[64] = "";
     if (t->kernel != 0)
         snprintf(emulated, sizeof emulated, " (using only what %u.%u has: an emulation)", t->kernel / 100, t->kernel % 100);
+    char send[32] = "copy";
+    if (t->send_zc > 0) snprintf(send, sizeof send, "zc:%u", t->send_zc);
     snprintf(report->features, sizeof report->features,
-             "taskrun=%s accept=%s recv=%s files=%s ring-fd=%s submit=%s wait=%s issuer=%s iowait=%s sq=%u cq=%u "
+             "taskrun=%s accept=%s recv=%s files=%s ring-fd=%s submit=%s wait=%s issuer=%s iowait=%s send=%s sq=%u cq=%u "
              "buffers=%ux%u kernel=%s%s",
              taskrun[t->taskrun], t->accept_multi ? "multi" : "single", t->receive_multi ? "multi" : "single",
              t->files_direct ? "direct" : "normal", t->ring_fd ? "on" : "off", t->submit_batch ? "batch" : "each",
-             t->wait_quiet ? "quiet" : "one", t->single_issuer ? "single" : "any", t->no_iowait ? "off" : "on",
+             t->wait_quiet ? "quiet" : "one", t->single_issuer ? "single" : "any", t->no_iowait ? "off" : "on", send,
              uring->ring.sq.ring_entries, uring->ring.cq.ring_entries, t->buffers, t->buffer_bytes, host.release, emulated);
 }
 
@@ -405,11 +418,12 @@ int32_t uring_open(const struct ring_config *config, struct ring **out, struct r
     return 0;
 }
 
-/* Accepted connections whose completions nobody has read. */
+/* Closes accepted connections whose completions nobody has read, and counts notices. */
 static void close_undelivered(struct uring *uring) {
     uint32_t tail = io_uring_smp_load_acquire(uring->ring.cq.ktail);
     for (; uring->cq_head != tail; uring->cq_head++) {
         const struct io_uring_cqe *cqe = &uring->ring.cq.cqes[uring->cq_head & uring->ring.cq.ring_mask];
+        if (cqe->user_data >> 56 == OP_SEND_ZC && uring_ends_notice(cqe)) uring->notices--;
         if (cqe->user_data >> 56 == OP_ACCEPT && cqe->res >= 0 && !uring->tuning.files_direct) close(cqe->res);
     }
     io_uring_smp_store_release(uring->ring.cq.khead, uring->cq_head);
@@ -422,8 +436,27 @@ static bool is_open(const struct uring_slot *slot) {
     return slot->base.kind == SLOT_LISTENER && slot->base.on_list != LIST_CLOSED;
 }
 
+/* Connections from whose memory the kernel may still be sending are reset, so that it lets go: see uring_close. */
+static void reset_holders(struct uring *uring) {
+    for (uint32_t i = 0; i < uring->base.slots.fresh && uring->notices > 0; i++) {
+        struct uring_slot *slot = uring_slot_of(slots_at(&uring->base.slots, i));
+        if (slot->base.kind == SLOT_SOCKET && !slot->base.closing && slot->notices > 0) uring_linger_zero(uring, slot);
+    }
+}
+
+/* Once nobody uses a connection, its reset brings the notices at once. Were one to stay away, nothing would be written to or
+ * sent from wrong memory all the same: the pages stay the kernel's until then, mapped here or not. */
+static void await_notices(struct uring *uring) {
+    for (int i = 0; i < NOTICE_TURNS_MAX && uring->notices > 0; i++) {
+        ring_common_turn(&uring->base);
+        (void)uring_enter(uring, 1, uring->base.now_ns + RELEASE_WAIT_NS);
+        close_undelivered(uring);
+    }
+}
+
 /* The kernel tears a ring down in its own time; what others can see (ports, connections) is ended here first. */
 static void end_everything(struct uring *uring) {
+    reset_holders(uring);
     struct io_uring_sqe *sqe = uring_submission(uring);
     io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
     uring_queue(uring, sqe, OP_CANCEL, NULL);
@@ -437,10 +470,11 @@ static void end_everything(struct uring *uring) {
         if (!parked.fixed) close(parked.file);
     }
     if (uring->tuning.files_direct) (void)io_uring_unregister_files(&uring->ring);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < RELEASE_TURNS; i++) {
         (void)uring_enter(uring, 0, 1);
         close_undelivered(uring);
     }
+    await_notices(uring);
 }
 
 void uring_release(struct ring *ring) {

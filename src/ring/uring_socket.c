@@ -1,12 +1,10 @@
-/* Connecting, sending, closing, watching. */
+/* Connecting, closing, watching. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 
 #include "ring/uring_priv.h"
-
-enum { QUIET_BYTES_MAX = 16 * 1024 };
 
 static struct ring_id id_of(const struct uring *uring, const struct uring_slot *slot) {
     return slots_id(&uring->base.slots, &slot->base);
@@ -29,6 +27,7 @@ int32_t uring_connect(struct ring *ring, const struct ring_address *address, voi
     slot->fixed = false;
     slot->in_flight = 0;
     slot->sending = false;
+    slot->copy_all = false;
     slot->slow = false;
     slot->receive = RECEIVE_NONE;
     slot->connecting = true;
@@ -52,79 +51,6 @@ bool uring_connected(struct uring *uring, struct uring_slot *slot, const struct 
         uring_receive_start(uring, slot);
     }
     ring_event_set(out, RING_CONNECTED, id_of(uring, slot), slot->base.user, cqe->res);
-    return true;
-}
-
-/* -------------------------------------------------------------------------------------------------------- send ---- */
-
-/* A quiet send completes inside of the enter that submits it, with what the socket takes at once: uring_wait counts on it.
- * io_uring_prep_send(3): MSG_DONTWAIT ends a request where it would have to wait. */
-static int send_flags(const struct uring_slot *slot) {
-    return MSG_NOSIGNAL | (slot->quiet ? MSG_DONTWAIT : MSG_WAITALL);
-}
-
-static void prepare_message(struct uring *uring, struct io_uring_sqe *sqe, const struct uring_slot *slot, uint32_t first) {
-    struct msghdr *message = &uring_stable(uring, sqe)->message;
-    *message = (struct msghdr){
-        .msg_iov = (struct iovec *)(uintptr_t)(slot->segments + first), /* the kernel does not write through it */
-        .msg_iovlen = slot->send_count - first,
-    };
-    io_uring_prep_sendmsg(sqe, slot->file, message, (unsigned)send_flags(slot));
-}
-
-/* Queues what is left of the send. A segment that was sent in part goes alone. */
-static void queue_send(struct uring *uring, struct uring_slot *slot) {
-    uint32_t first = 0;
-    size_t skip = slot->sent;
-    while (skip >= slot->segments[first].iov_len) skip -= slot->segments[first++].iov_len;
-    rm_assert(first < slot->send_count);
-    struct io_uring_sqe *sqe = uring_submission(uring);
-    const struct iovec *segment = &slot->segments[first];
-    if (skip > 0 || first + 1 == slot->send_count)
-        io_uring_prep_send(sqe, slot->file, (char *)segment->iov_base + skip, segment->iov_len - skip, send_flags(slot));
-    else
-        prepare_message(uring, sqe, slot, first);
-    if (slot->fixed) sqe->flags |= IOSQE_FIXED_FILE;
-    slot->send_turn = uring->turn;
-    uring_queue(uring, sqe, OP_SEND, slot);
-}
-
-void uring_send(struct ring *ring, struct slot *base, const struct iovec *segments, uint32_t n, enum ring_send how) {
-    struct uring *uring = uring_of(ring);
-    struct uring_slot *slot = uring_slot_of(base);
-    rm_assert(!slot->sending);
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < n; i++) bytes += segments[i].iov_len;
-    rm_assert(bytes > 0);
-    rm_assert(bytes <= INT32_MAX);
-    slot->segments = segments;
-    slot->send_count = n;
-    slot->send_bytes = (uint32_t)bytes;
-    slot->sent = 0;
-    slot->sending = true;
-    slot->quiet = how == RING_SEND_QUIET && bytes <= QUIET_BYTES_MAX && !slot->slow && uring->tuning.wait_quiet;
-    if (slot->quiet) uring->quiet++;
-    ring_count(&ring->counters.sends, 1);
-    queue_send(uring, slot);
-}
-
-bool uring_sent(struct uring *uring, struct uring_slot *slot, const struct io_uring_cqe *cqe, struct ring_event *out) {
-    slot->sending = false;
-    if (cqe->res > 0) ring_count(&uring->base.counters.sent_bytes, (uint64_t)cqe->res);
-    if (slot->base.closing) return false;
-    if (cqe->res > 0) slot->sent += (uint32_t)cqe->res;
-    rm_assert(slot->sent <= slot->send_bytes);
-    int32_t result = cqe->res < 0 ? cqe->res : (int32_t)slot->sent;
-    if (result == -EAGAIN || result == -EINTR || (cqe->res > 0 && slot->sent < slot->send_bytes)) {
-        ring_count(&uring->base.counters.short_sends, 1);
-        slot->sending = true;
-        slot->slow = true;
-        slot->quiet = false;
-        queue_send(uring, slot);
-        return false;
-    }
-    slot->slow = slot->slow && uring->turn - slot->send_turn > 1;
-    ring_event_set(out, RING_SENT, id_of(uring, slot), slot->base.user, result);
     return true;
 }
 
@@ -218,7 +144,7 @@ void uring_stop_all(struct uring *uring, struct uring_slot *slot) {
         return;
     }
     if (slot->connecting) uring_cancel(uring, slot, OP_CONNECT);
-    if (slot->sending) uring_cancel(uring, slot, OP_SEND);
+    uring_send_cancel(uring, slot);
     if (slot->receive != RECEIVE_NONE) uring_cancel(uring, slot, OP_RECEIVE);
 }
 
@@ -231,10 +157,24 @@ void uring_settle(struct uring *uring, struct uring_slot *slot) {
     slot_list_append(&uring->base.slots, &uring->closed, &slot->base, LIST_CLOSED);
 }
 
+/* Without a descriptor to be had the ring sets the option: SOCKET_URING_OP_SETSOCKOPT has been there for longer than direct
+ * descriptors (6.7). */
+void uring_linger_zero(struct uring *uring, struct uring_slot *slot) {
+    static struct linger now = { .l_onoff = 1, .l_linger = 0 };
+    if (with_descriptor(uring, slot, call_linger, NULL) >= 0) return;
+    struct io_uring_sqe *sqe = uring_submission(uring);
+    io_uring_prep_cmd_sock(sqe, SOCKET_URING_OP_SETSOCKOPT, slot->file, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    if (slot->fixed) sqe->flags |= IOSQE_FIXED_FILE;
+    uring_queue(uring, sqe, OP_CLOSE, NULL);
+}
+
+/* Of a zero-copy send the socket holds pages, not bytes: one whose peer does not read would hold them for minutes after its
+ * close. A reset lets go of them at once. */
 void uring_close(struct ring *ring, struct slot *base, bool reset) {
     struct uring *uring = uring_of(ring);
     struct uring_slot *slot = uring_slot_of(base);
-    if (reset) (void)with_descriptor(uring, slot, call_linger, NULL);
+    bool held = base->kind == SLOT_SOCKET && slot->notices > 0;
+    if (reset || held) uring_linger_zero(uring, slot);
     if (base->kind == SLOT_SOCKET) uring_receive_drop(uring, slot);
     uring_stop_all(uring, slot);
     /* A close lets go of the name only: the cancelled requests, which run before it or with it, hold the socket. */

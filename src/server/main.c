@@ -82,18 +82,31 @@ static void say_addresses(const struct server *server, bool admin, char *out, si
     }
 }
 
+/* Memory that could not be locked: the first worker whose ring was refused says so, for all of them. */
+static void say_unregistered(const struct server *server) {
+    for (uint32_t i = 0; i < server->config->workers; i++) {
+        const char *why = server->workers[i].report.unregistered;
+        if (*why != '\0') {
+            log_line(LOG_WARN, "worker %u: not registered: %s", i, why);
+            return;
+        }
+    }
+}
+
 /* In text the line has no date: it is for who has just started the server. */
 static void say_start(const struct server *server) {
     const struct ring_report *report = &server->workers[0].report;
-    char places[640], admin[160], line[LOG_MESSAGE_BYTES];
+    char places[640], admin[160], registered[64], line[LOG_MESSAGE_BYTES];
+    snprintf(registered, sizeof registered, "%s%.40s", *report->registered != '\0' ? ", registered: " : "", report->registered);
     say_addresses(server, false, places, sizeof places);
     say_addresses(server, true, admin, sizeof admin);
     if (report->fallback) {
         log_line(LOG_WARN, "FALLBACK: running on %s: %s", report->backend, report->why);
     }
-    snprintf(line, sizeof line, "ringmain %s %s: listening on %s%s%s · backend %s (%s) · %u worker%s · pid %d", rm_version(),
+    say_unregistered(server);
+    snprintf(line, sizeof line, "ringmain %s %s: listening on %s%s%s · backend %s (%s%s) · %u worker%s · pid %d", rm_version(),
              server->app->name, places, *admin != '\0' ? " · admin on " : "", admin, report->backend, report->features,
-             server->config->workers, server->config->workers == 1 ? "" : "s", (int)getpid());
+             registered, server->config->workers, server->config->workers == 1 ? "" : "s", (int)getpid());
     if (server->config->log_format == LOG_JSON) {
         log_line(LOG_INFO, "%s", line);
     } else if (log_enabled(LOG_INFO)) {

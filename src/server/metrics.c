@@ -42,6 +42,12 @@ static const struct metric ring_metrics[] = {
     RING("ring_received_bytes_total", received_bytes, "Bytes received."),
     RING("ring_sends_total", sends, "Sends."),
     RING("ring_sent_bytes_total", sent_bytes, "Bytes sent."),
+    RING("ring_zero_copy_sends_total", sends_zc, "Zero-copy requests that the kernel took."),
+    RING("ring_zero_copy_copied_total", sends_zc_copied, "Those that it had to copy after all."),
+    RING("ring_zero_copy_refused_total", sends_zc_fallback, "Those that it refused: copied by a plain send."),
+    RING("ring_reads_total", reads, "Reads of files."),
+    RING("ring_read_bytes_total", read_bytes, "Bytes that they read."),
+    RING("ring_reads_helped_total", reads_helped, "Those that a helper thread did."),
     RING("ring_short_sends_total", short_sends, "Sends that needed more than one try."),
     RING("ring_enobufs_total", no_buffers, "Times the receive buffers ran out."),
     RING("ring_buffers_grown_total", buffers_grown, "Receive buffers added after start."),
@@ -273,6 +279,8 @@ enum rm_step rm_metrics(struct rm_exchange *x) {
     metrics_table(x, figure_metrics, &figures);
     write_calls(x, &ring);
     metrics_table(x, ring_metrics, &ring);
+    metrics_family(x, "ring_registered_bytes", "gauge", "Memory registered with the kernel, which locks it.");
+    metrics_value(x, "ring_registered_bytes", ring.registered_bytes);
     write_batches(x, &ring);
     write_pools(x, worker->server, &figures);
     return RM_DONE;

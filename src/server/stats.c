@@ -26,7 +26,9 @@ static const struct entry exchange_entries[] = {
 static const struct entry ring_entries[] = {
     RING(turns),           RING(sqes),          RING(completions),    RING(accepted),       RING(connected),
     RING(closed),          RING(receives),      RING(received_bytes), RING(sends),          RING(sent_bytes),
-    RING(short_sends),     RING(no_buffers),    RING(buffers_grown),  RING(rearms_receive), RING(rearms_no_buffers),
+    RING(sends_zc),        RING(sends_zc_copied), RING(sends_zc_fallback), RING(registered_bytes),
+    RING(reads),           RING(read_bytes),    RING(reads_helped),
+    RING(short_sends),    RING(no_buffers),    RING(buffers_grown),  RING(rearms_receive), RING(rearms_no_buffers),
     RING(rearms_overflow), RING(rearms_accept), RING(accept_errors),  RING(accept_pauses),  RING(stale),
     RING(overflows),       RING(submit_stalls), RING(kept_bytes),     RING(wakes),          RING(jobs),
     RING(busy_ns),         RING(busy_max_ns),   { NULL, 0 },
@@ -149,6 +151,8 @@ static void write_server(struct rm_exchange *x, const struct worker *worker) {
     rm_json_bool(x, "fallback", worker->report.fallback);
     write_text(x, "why", worker->report.why);
     write_text(x, "features", worker->report.features);
+    write_text(x, "registered", worker->report.registered);
+    write_text(x, "not_registered", worker->report.unregistered);
     rm_json_close(x);
 }
 

@@ -24,6 +24,13 @@ static int open_ring(struct worker *worker, char *why) {
     return EXIT_FINE;
 }
 
+/* The first output blocks are those that are used most: a pool gives what was given back last, and goes on in order. */
+static void register_blocks(struct worker *worker) {
+    const struct pool *blocks = &worker->pools[PLAN_BLOCKS];
+    size_t bytes = pool_bytes(blocks->item_bytes, blocks->count);
+    (void)ring_register(worker->ring, RING_REGION_OUTPUT, blocks->memory, bytes, &worker->report);
+}
+
 static int open_listener(struct worker *worker, uint32_t i, char *why) {
     const struct server *server = worker->server;
     const struct listen_place *place = &server->places[i];
@@ -130,6 +137,7 @@ int worker_open(struct worker *worker, struct server *server, uint32_t index, ch
         code = open_ring(worker, why);
     }
     if (code == EXIT_FINE) {
+        register_blocks(worker);
         streams_init(&worker->streams, worker->ring, &worker->pools[PLAN_SEGMENTS], &worker->pools[PLAN_BLOCKS]);
         init_http(worker);
         worker->drain_timer.kind = TIMER_DRAIN;
