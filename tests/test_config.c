@@ -307,6 +307,46 @@ static void test_precedence(void **state) {
     assert_int_equal(config.admin.len, 0);
 }
 
+static enum rm_step nothing(struct rm_exchange *x) {
+    (void)x;
+    return RM_DONE;
+}
+
+static void test_store(void **state) {
+    (void)state;
+    static const struct {
+        const char *line;
+        uint64_t bytes;
+        uint32_t objects;
+        const char *path;
+    } rows[] = {
+        { "", 256 << 20, 65536, NULL },
+        { "--store /a/b --store-bytes 1M", 1 << 20, 1024, "/a/b" },
+        { "--store a --store none --store-bytes 64G", UINT64_C(64) << 30, 16 << 20, NULL },
+        { "--store-bytes 4M", 4 << 20, 1024, NULL },
+        { "--store-bytes 5M", 5 << 20, 1280, NULL },
+        { "--store-objects 64", 256 << 20, 64, NULL },
+        { "--store-objects 67108864", 256 << 20, 1 << 26, NULL },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(read_line(rows[i].line), EXIT_FINE);
+        assert_int_equal(config_resolve(&config, 2, 10000, why), EXIT_FINE);
+        assert_int_equal(config.store_bytes, rows[i].bytes);
+        assert_int_equal(config.store_objects, rows[i].objects);
+        assert_int_equal(config.store == NULL, rows[i].path == NULL);
+        assert_true(rows[i].path == NULL || strcmp(config.store, rows[i].path) == 0);
+        assert_false(config.caches);
+    }
+    static const struct rm_cache cache = { .name = "c", .ttl_ns = 1 };
+    static const struct rm_route routes[] = {
+        { .method = "GET", .path = "/a", .handler = nothing },
+        { .method = "GET", .path = "/b", .handler = nothing, .cache = &cache },
+        { 0 },
+    };
+    assert_int_equal(read_line_of(&(struct rm_app){ .name = "test", .routes = routes }, ""), EXIT_FINE);
+    assert_true(config.caches);
+}
+
 static void test_actions(void **state) {
     (void)state;
     assert_int_equal(read_line("--plan"), EXIT_FINE);
@@ -343,6 +383,11 @@ static void test_refused(void **state) {
         { "--header-fields 101", "--header-fields '101': must be a number from 1 to 100" },
         { "--idle-timeout 0", "--idle-timeout '0': must be a duration" },
         { "--idle-timeout 5", "--idle-timeout '5': must be a duration" },
+        { "--store=", "--store '': must be a path, or none" },
+        { "--store-bytes 1023K", "--store-bytes '1023K': must be a size from 1048576 to 68719476736 bytes" },
+        { "--store-bytes 65G", "--store-bytes '65G': must be a size" },
+        { "--store-objects 63", "--store-objects '63': must be a number from 64 to 67108864" },
+        { "--store-objects 67108865", "--store-objects '67108865': must be a number" },
         { "--drain-timeout 2000m", "--drain-timeout '2000m'" },
         { "--log-level loud", "--log-level 'loud': must be error, warn, info or debug" },
         { "--max-connections 0", "--max-connections '0'" },
@@ -436,6 +481,7 @@ static void test_without_options(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_defaults), TEST(test_flags),           TEST(test_precedence),          TEST(test_actions),
+        TEST(test_store),
         TEST(test_refused),  TEST(test_resolve),         TEST(test_refused_environment), TEST(test_too_many_listeners),
         TEST(test_share),    TEST(test_without_options), TEST(test_db_flags),            TEST(test_db_resolve),
         TEST(test_db_files), TEST(test_db_url),          TEST(test_db_precedence),       TEST(test_db_variables),

@@ -85,6 +85,7 @@ TESTED_ELSEWHERE = {
     "src/server/main.c": "tests/process.py",
     "src/server/metrics.c": "tests/test_figures.c and tests/ops.py",
     "src/server/metrics_write.c": "tests/test_figures.c and tests/ops.py",
+    "src/server/resources.c": "tests/test_storage.c",
     "src/server/stats.c": "tests/test_figures.c",
     "src/server/supervise.c": "tests/process.py and tests/ops.py",
 }

@@ -155,6 +155,19 @@ static bool read_access_format(struct config *config, const char *text, char *wh
     return access_format_parse(text, &config->access_format) || WHY("must be common, combined or json");
 }
 
+static bool read_store(struct config *config, const char *text, char *why) {
+    config->store = strcmp(text, "none") == 0 ? NULL : text;
+    return *text != '\0' || WHY("must be a path, or none");
+}
+
+static bool read_store_bytes(struct config *config, const char *text, char *why) {
+    return config_size_in(text, UINT64_C(1) << 20, UINT64_C(1) << 36, &config->store_bytes, why);
+}
+
+static bool read_store_objects(struct config *config, const char *text, char *why) {
+    return config_number_in(text, 64, UINT64_C(1) << 26, &config->store_objects, why);
+}
+
 static bool set_plan(struct config *config, const char *text, char *why) {
     (void)text, (void)why;
     config->action = CONFIG_PLAN;
@@ -219,6 +232,11 @@ static const struct flag flags[] = {
     { "db-row-bytes", "SIZE", "256K", NULL, config_read_db_row_bytes, "longest row that is taken; longer is 500" },
     { "db-prepare", "on|off", "on", NULL, config_read_db_prepare,
       "keep statements prepared; off: for a pooler that changes servers behind a connection" },
+    { "store", "PATH|none", "none", NULL, read_store,
+      "the file of the responses that routes cache, mapped; none: they are in memory and are lost at the end" },
+    { "store-bytes", "SIZE", "256M", NULL, read_store_bytes, "of them, all workers together" },
+    { "store-objects", "N", NULL, "one per 4K of --store-bytes, at least 1024", read_store_objects,
+      "responses that may be kept at a time: their index takes memory" },
     { "log-level", "LEVEL", "info", NULL, read_log_level, "error, warn, info or debug" },
     { "log-format", "text|json", "text", NULL, read_log_format, "what the lines on standard error look like" },
     { "access-log", "PATH|-|off", "off", NULL, read_access_log, "a line for each answer, to a file or standard output" },
@@ -414,11 +432,20 @@ static int listen_by_default(struct config *config, char *why) {
     return EXIT_FINE;
 }
 
+static bool app_caches(const struct rm_app *app) {
+    bool caches = false;
+    for (const struct rm_route *route = app->routes; route != NULL && route->method != NULL; route++) {
+        caches |= route->cache != NULL;
+    }
+    return caches;
+}
+
 int config_read(struct config *config, int argc, char **argv, const struct rm_app *app,
                 char why[static CONFIG_WHY_BYTES]) {
     why[0] = '\0';
     config_default(config);
     config->statements = app->statement_count;
+    config->caches = app_caches(app);
     int code = read_environment(config, app, why);
     if (code == EXIT_FINE) {
         code = read_arguments(config, argc, argv, app, why);
@@ -443,6 +470,10 @@ int config_resolve(struct config *config, uint32_t cpus, uint64_t files, char wh
     rm_assert(cpus > 0);
     if (config->workers == 0) {
         config->workers = cpus < CONFIG_WORKERS_MAX ? cpus : CONFIG_WORKERS_MAX;
+    }
+    if (config->store_objects == 0) {
+        uint64_t objects = config->store_bytes / CONFIG_STORE_OBJECT_BYTES;
+        config->store_objects = objects < CONFIG_STORE_OBJECTS_MIN ? CONFIG_STORE_OBJECTS_MIN : (uint32_t)objects;
     }
     int code = config_db_resolve(config, why);
     if (code != EXIT_FINE) {
@@ -513,7 +544,7 @@ void config_print_help(const struct rm_app *app) {
     }
     printf("\ndurations: us ms s m; sizes: K M G. TERM, INT and QUIT drain and exit 0; a second one exits at once;\n"
            "HUP and USR1 reopen the access log.\n"
-           "exit codes: 0 fine, 2 usage, 69 backend or address unavailable, 70 internal, 78 configuration\n");
+           "exit codes: 0 fine, 2 usage, 69 backend, address or store unavailable, 70 internal, 78 configuration\n");
 }
 
 void config_print_version(void) {

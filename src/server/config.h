@@ -31,6 +31,8 @@ enum {
     CONFIG_FILES_PER_WORKER = 8, /* and per worker */
     CONFIG_DB_CONNECTIONS_DEFAULT = 2, /* to the database, per worker */
     CONFIG_DB_CONNECTIONS_MAX = 64,    /* likewise: as many as a pool can hold */
+    CONFIG_STORE_OBJECT_BYTES = 4096,  /* of --store-bytes for each of --store-objects, when that is not given, */
+    CONFIG_STORE_OBJECTS_MIN = 1024,   /* and then they are at least so many */
     CONFIG_WHY_BYTES = 512,
 };
 
@@ -82,6 +84,10 @@ struct config {
     bool db_on;               /* the application has statements, and somebody said where the database is */
     struct pg_settings db;    /* complete when db_on */
     struct config_db db_limits;
+    bool caches;            /* a route of the application does: there is a store */
+    const char *store;      /* the path of its file, or NULL: memory */
+    uint64_t store_bytes;   /* for objects: 1 MiB .. 64 GiB */
+    uint32_t store_objects; /* at most; 0 until config_resolve: from store_bytes */
     const char *access_log; /* a path, "-" for standard output, or NULL: none */
     enum access_format access_format;
 };

@@ -14,6 +14,7 @@
 #include "server/server.h"
 #include "server/notify.h"
 #include "server/sockets.h"
+#include "server/storage.h"
 #include "server/supervise.h"
 #include "server/worker.h"
 
@@ -215,7 +216,9 @@ static int run(const struct config *config, const struct rm_app *app) {
     if (code != EXIT_FINE) {
         return fail(app, code, why);
     }
-    code = serve_logged(&server);
+    code = storage_open(&server, why);
+    code = code == EXIT_FINE ? serve_logged(&server) : fail(app, code, why);
+    storage_close(&server);
     server_release(&server);
     return code;
 }

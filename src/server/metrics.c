@@ -275,6 +275,7 @@ enum rm_step rm_metrics(struct rm_exchange *x) {
     write_durations(x, worker->server);
     write_lag(x, &ring);
     write_logger(x, worker->server->logger);
+    resources_metrics(x, worker->server);
     db_metrics_write(x, worker->server);
     metrics_table(x, figure_metrics, &figures);
     write_calls(x, &ring);

@@ -7,6 +7,7 @@
 #include "server/db_query.h"
 #include "server/exchange.h"
 #include "server/observe.h"
+#include "server/storage.h"
 #include "server/timers.h"
 #include "server/waits.h"
 #include "server/watches.h"
@@ -105,6 +106,12 @@ void plan_make(struct plan *plan, const struct config *config) {
     struct ring_config ring = { .choice = config->io, .tuning = config->tuning, .sockets_max = plan->sockets_max,
                                 .peers = config->access_log != NULL };
     plan->ring_bytes = ring_memory_bytes(&ring);
+    if (config->caches) {
+        struct store_config store = storage_config(config);
+        plan->store_bytes = store.bytes;
+        plan->store_ram_bytes = store_ram_bytes(&store);
+        plan->store = store.path;
+    }
 }
 
 size_t plan_row_bytes(const struct plan *plan, enum plan_part part) {
@@ -148,4 +155,10 @@ void plan_print(const struct plan *plan, FILE *out) {
     fprintf(out, "%-22s %13zu  %.1f MiB, %u worker%s, %u connections each (%u of them for a 503)\n", "process",
             worker * plan->workers, mib(worker * plan->workers), plan->workers, plan->workers == 1 ? "" : "s",
             plan->rows[PLAN_CONNS].count, plan->reserve);
+    if (plan->store_bytes > 0) {
+        fprintf(out, "%-22s %13zu  %.1f MiB, of the process: which objects there are\n", "store's index", plan->store_ram_bytes,
+                mib(plan->store_ram_bytes));
+        fprintf(out, "%-22s %13zu  %.1f MiB, in %s: how much of it is in RAM is the kernel's to decide\n", "store",
+                plan->store_bytes, mib(plan->store_bytes), plan->store != NULL ? plan->store : "memory");
+    }
 }

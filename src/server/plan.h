@@ -53,6 +53,9 @@ struct plan {
     uint32_t sockets_max; /* of the ring: connections, listeners, watches, and two for each connection to the database */
     size_t slab_bytes;
     size_t ring_bytes; /* what ring_open maps */
+    size_t store_bytes;     /* of the process, when a route caches; else 0 */
+    size_t store_ram_bytes; /* likewise: its index */
+    const char *store;        /* its path, or NULL */
 };
 
 enum { PLAN_STACK_BYTES = 1024 * 1024 }; /* of a worker thread */

@@ -8,9 +8,11 @@
 #include "ringmain.h"
 #include "server/config.h"
 #include "server/plan.h"
+#include "server/resources.h"
 
 struct logger;
 struct pg_statement;
+struct store;
 struct worker;
 
 enum { SERVER_ROUTES_MAX = 256 }; /* of an application */
@@ -42,6 +44,9 @@ struct server {
     struct listen_place places[CONFIG_LISTENERS_MAX]; /* where to listen */
     uint32_t place_count;
     struct logger *logger;                            /* the access log's, or NULL: lines are not written */
+    struct store *store;                              /* of what routes cache, or NULL: storage.h */
+    uint64_t store_warm;                              /* objects that it began with */
+    struct resources resources;
     struct worker *workers;                           /* config->workers of them */
     uint32_t db_missing;    /* workers without a connection to the database */
     uint32_t db_handshakes; /* connections to it that are being made */

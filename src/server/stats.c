@@ -189,6 +189,7 @@ enum rm_step rm_stats(struct rm_exchange *x) {
     rm_begin(x, 200, "application/json");
     rm_json_object(x, NULL);
     write_server(x, worker);
+    resources_json(x, worker->server);
     write_total(x, worker->server);
     write_workers(x, worker->server);
     rm_json_close(x);

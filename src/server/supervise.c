@@ -56,6 +56,7 @@ struct watch {
     bool asked;          /* the workers were, since when: */
     uint64_t asked_ns;
     uint64_t turns[CONFIG_WORKERS_MAX]; /* of each worker, then */
+    uint64_t looked_ns;                 /* when resources_look was called last */
 };
 
 static int timeout_ms(uint64_t until_ns) {
@@ -148,6 +149,23 @@ static uint64_t next_pet_ns(const struct watch *watch) {
     return watch->notify->watchdog_ns == 0 ? UINT64_MAX : watch->asked_ns + watch->notify->watchdog_ns;
 }
 
+/* ------------------------------------------------------------------------------------------------- resources ---- */
+
+static uint64_t next_look_ns(const struct watch *watch) {
+    return watch->looked_ns + RESOURCES_LOOK_MS * NS_PER_MS;
+}
+
+static void look(struct watch *watch) {
+    if (clock_ns() >= next_look_ns(watch)) {
+        resources_look(watch->server);
+        watch->looked_ns = clock_ns();
+    }
+}
+
+static uint64_t sooner(uint64_t a_ns, uint64_t b_ns) {
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
 /* -------------------------------------------------------------------------------------------------- drain ---- */
 
 /* A second signal ends the process on the spot; but one that comes with the first is the first again: timeout(1) and others
@@ -197,7 +215,8 @@ void supervise(struct server *server, struct crew *crew, const struct notify *no
     int number = 0;
     while (crew_serving(crew) == server->config->workers) {
         pet(&watch);
-        number = wait_for_news(&watch, next_pet_ns(&watch));
+        look(&watch);
+        number = wait_for_news(&watch, sooner(next_pet_ns(&watch), next_look_ns(&watch)));
         if (heed(&watch, number)) {
             break;
         }

@@ -1,0 +1,33 @@
+/* What the process takes of the machine's memory: page faults, what is resident and of what kind, and the figures of the
+ * store. The main thread looks every RESOURCES_LOOK_MS, because counting the store's pages takes a while; whoever answers
+ * /metrics or /stats gives what it has seen last. Depends on: mem/store.h, server.h, metrics_write.h. */
+#ifndef RM_SERVER_RESOURCES_H
+#define RM_SERVER_RESOURCES_H
+
+#include <stdint.h>
+
+#include "ringmain.h"
+
+struct server;
+
+enum { RESOURCES_LOOK_MS = 5000 };
+
+/* Written by the main thread (counter_set), read by all. */
+struct resources {
+    uint64_t minor_faults;    /* getrusage(2): a page was in RAM, but not in our page table, or it was new */
+    uint64_t major_faults;    /* it was read from the disk, and the thread waited */
+    uint64_t anonymous_bytes; /* resident, proc_pid_status(5): RssAnon, */
+    uint64_t file_bytes;      /* RssFile: mapped files, */
+    uint64_t shared_bytes;    /* RssShmem: memfd, tmpfs */
+    uint64_t store_bytes;     /* of the store's mapping, in RAM: mapped here or not */
+};
+
+/* Main thread. */
+void resources_look(struct server *server);
+
+/* Any worker's thread: into the response of rm_metrics, and two objects into the open one of rm_stats. Of the store only when
+ * there is one. */
+void resources_metrics(struct rm_exchange *x, const struct server *server);
+void resources_json(struct rm_exchange *x, const struct server *server);
+
+#endif
