@@ -572,7 +572,7 @@ def case_unix_taken_stale_and_foreign(programs):
 
 # --------------------------------------------------------------------------------------------------------- environment ----
 
-ANY_TEXT = {"access-log", "db", "store"}  # take every value: the first one always, the second one in a program without statements
+ANY_TEXT = {"access-log", "db", "store"}  # take every value: files always, "db" in a program without statements
 
 
 def case_each_flag_has_a_variable(programs):

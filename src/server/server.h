@@ -46,13 +46,13 @@ struct server {
     struct logger *logger;                            /* the access log's, or NULL: lines are not written */
     struct store *store;                              /* of what routes cache, or NULL: storage.h */
     uint64_t store_warm;                              /* objects that it began with */
-    struct resources resources;
     struct worker *workers;                           /* config->workers of them */
     uint32_t db_missing;    /* workers without a connection to the database */
     uint32_t db_handshakes; /* connections to it that are being made */
     bool leaving;                                     /* set by server_leave and server_drain, read by /readyz */
     bool draining;                                    /* set by server_drain, read by workers and handlers */
     __attribute__((aligned(SERVER_ALIGN))) uint32_t connections; /* that are served: server_admit. Alone on its lines */
+    __attribute__((aligned(SERVER_ALIGN))) struct resources resources; /* likewise: written by the main thread now and then */
 };
 
 /* Compiles the routes and makes the plan; the workers are allocated, not opened. Keeps `config` and `app`.
