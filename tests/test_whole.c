@@ -111,6 +111,18 @@ static void draw_config(struct whole *w) {
     config->tuning.buffer_bytes = DRAW(random, 4096, 4096, 512, 16384, 64);
 }
 
+/* One seed in four sends without a copy: the simulator asserts that no block is used again before its SENT. These draws are by
+ * themselves, so that the others stay as they are. */
+static void draw_zero_copy(struct whole *w) {
+    struct random random = { w->seed ^ UINT64_C(0x2e20c097) };
+    if (random_below(&random, 4) != 0) {
+        return;
+    }
+    w->config.tuning.send_zc = DRAW(&random, 1, 64, 1000, 4096, 16384);
+    w->config.tuning.slab_bytes = DRAW(&random, 4096, 65536, 4 << 20);
+    w->faults.notice_delay_ns_max = DRAW(&random, 0, 200000, 5000000, 40000000);
+}
+
 static void draw_faults(struct whole *w) {
     struct random *random = &w->random;
     struct sim_options *faults = &w->faults;
@@ -455,6 +467,7 @@ static const char *run_seed(uint64_t seed, enum whole_mutation mutation, bool tr
     if (!failed) {
         draw_config(w);
         draw_faults(w);
+        draw_zero_copy(w);
         whole_draw_db(w);
         open_world(w);
         open_descriptors(w);

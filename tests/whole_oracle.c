@@ -435,7 +435,8 @@ static void judge_time(struct whole_client *c, const struct whole_request *r) {
     }
     uint64_t bytes_ns = (r->len + r->end - r->start) * WHOLE_NS_PER_BYTE;
     uint64_t took = whole_now(w) - r->last_ns;
-    if (took > r->service_ns + WHOLE_SERVICE_NS + bytes_ns) {
+    uint64_t notice_ns = 2 * w->faults.notice_delay_ns_max; /* what waits behind a send that goes without a copy */
+    if (took > r->service_ns + WHOLE_SERVICE_NS + bytes_ns + (w->config.tuning.send_zc > 0 ? notice_ns : 0)) {
         char what[80];
         snprintf(what, sizeof what, "it took %.3f ms", (double)took / 1e6);
         complain(c, what);
