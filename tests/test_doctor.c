@@ -116,6 +116,12 @@ ALTER(no_options_logged, no_options(f); f->access_log = true)
 ALTER(logged, f->access_log = true)
 ALTER(few_connections, strcpy(f->files_why, "--max-connections 1 is less than one per worker (2)"); f->connections_given = 1)
 ALTER(copied, f->features[RING_FEATURE_SEND_ZC].value = 1)
+ALTER(zero_copy, f->send_zc = 16384; f->slab_bytes = 4 << 20; f->slabs_locked = 8 << 20)
+ALTER(zero_copy_copied, zero_copy(f); copied(f))
+ALTER(zero_copy_epoll, zero_copy(f); f->io = RING_EPOLL)
+ALTER(zero_copy_old, zero_copy(f); f->features[RING_FEATURE_SEND_ZC].result = -EINVAL)
+ALTER(zero_copy_poor, zero_copy(f); f->slabs_locked = 5 << 20; strcpy(f->slabs_why, "output: ENOMEM: 1024K of 4096K"))
+ALTER(zero_copy_refused, zero_copy(f); refuse(f, EPERM))
 ALTER(one_ring, f->rings_open = 1; f->rings_error = -ENOMEM; f->locked_bytes = 64 << 10)
 ALTER(one_ring_wanted, one_ring(f); f->io = RING_URING)
 ALTER(small_rings, f->rings_cq = 256)
@@ -212,6 +218,17 @@ static const struct verdict_row verdict_rows[] = {
     { "no memory for what is not used", bundles_no_memory, "bundles", DOCTOR_PASS, "could not be tried", NULL },
     { "zero copy", nothing, "send-zc", DOCTOR_PASS, "were not copied", NULL },
     { "zero copy that copies", copied, "send-zc", DOCTOR_PASS, "copied after all", NULL },
+
+    { "zero copy is off", nothing, "send-zc", DOCTOR_PASS, "with --ring send=zc:BYTES only", NULL },
+    { "zero copy is on", zero_copy, "send-zc", DOCTOR_PASS, "were not copied", NULL },
+    { "zero copy is on, but not here", zero_copy_old, "send-zc", DOCTOR_WARN, "EINVAL", "Linux 6.0" },
+    { "no slab", nothing, "zero-copy", ABSENT, NULL, NULL },
+    { "no slab is judged when refused", zero_copy_refused, "zero-copy", ABSENT, NULL, NULL },
+    { "slab", zero_copy, "zero-copy", DOCTOR_PASS, "16384 bytes and more from 8192 KiB", NULL },
+    { "slab, for nothing", zero_copy_copied, "zero-copy", DOCTOR_PASS, "copied after all", NULL },
+    { "slab on epoll", zero_copy_epoll, "zero-copy", DOCTOR_WARN, "--io epoll", "leave send=zc out" },
+    { "slab on an old kernel", zero_copy_old, "zero-copy", DOCTOR_WARN, "EINVAL", "leave send=zc out" },
+    { "half a slab", zero_copy_poor, "zero-copy", DOCTOR_WARN, "5120 of 8192 KiB", "lower slab=" },
 
     { "locked memory", nothing, "locked-memory", DOCTOR_PASS, "a limit of 8192 KiB", NULL },
     { "unlimited", unlimited, "locked-memory", DOCTOR_PASS, "no limit", NULL },

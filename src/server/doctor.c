@@ -40,6 +40,7 @@ static const struct {
     { NULL, NULL, RING_FEATURE_NAPI },
     { NULL, NULL, RING_FEATURE_SOCKET_OPTIONS },
     { "locked-memory", doctor_judge_locked_memory, 0 },
+    { "zero-copy", doctor_judge_zero_copy, 0 },
     { "descriptors", doctor_judge_files, 0 },
     { "backlog", doctor_judge_backlog, 0 },
     { "ports", doctor_judge_ports, 0 },

@@ -45,6 +45,7 @@ struct doctor_facts {
     uint32_t workers_given;            /* --workers; 0: auto */
     uint32_t connections_given;        /* --max-connections; 0: from NOFILE */
     bool access_log;                   /* there is one */
+    uint32_t send_zc;                  /* --ring send=zc:N; 0: send=copy */
     size_t worker_bytes;               /* of the plan: slab, ring and stack */
 
     /* the kernel and what guards it */
@@ -64,6 +65,8 @@ struct doctor_facts {
     uint32_t rings_open; /* of `workers` that could be opened at a time, as the server opens them */
     int32_t rings_error; /* of the one after these; 0: all could */
     uint32_t rings_cq;   /* entries of the smallest completion queue of them */
+    uint64_t slab_bytes, slabs_locked; /* with send_zc: what each ring is to register, and what all of them could together */
+    char slabs_why[DOCTOR_TEXT_BYTES]; /* of the first that could not have all */
     uint64_t locked_bytes; /* RLIMIT_MEMLOCK; UINT64_MAX: no limit */
 
     /* limits and settings */
@@ -133,7 +136,7 @@ typedef bool doctor_judge_fn(const struct doctor_facts *facts, struct doctor_ver
                                               const char *finding, ...);
 
 /* io_uring (doctor_judge_ring.c). */
-doctor_judge_fn doctor_judge_uring, doctor_judge_opcodes, doctor_judge_locked_memory;
+doctor_judge_fn doctor_judge_uring, doctor_judge_opcodes, doctor_judge_locked_memory, doctor_judge_zero_copy;
 bool doctor_judge_feature(const struct doctor_facts *facts, enum ring_feature feature, struct doctor_verdict *out);
 
 /* The machine (doctor_judge_host.c). */

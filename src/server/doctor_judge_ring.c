@@ -171,7 +171,7 @@ static const struct {
                               "normal descriptors; each operation looks one up" },
     [RING_FEATURE_INCREMENTAL] = { "buffers consumed in slices", NULL },
     [RING_FEATURE_BUNDLES] = { "one completion for several buffers", NULL },
-    [RING_FEATURE_SEND_ZC] = { "sends without a copy", NULL },
+    [RING_FEATURE_SEND_ZC] = { "sends without a copy", "sends are copied, whatever --ring says" },
     [RING_FEATURE_MIN_WAIT] = { "waits for several events with a least and a most time", NULL },
     [RING_FEATURE_NAPI] = { "busy polling of a network card", NULL },
     [RING_FEATURE_SOCKET_OPTIONS] = { "clients' addresses without a system call", "calls for each client's address" },
@@ -179,11 +179,15 @@ static const struct {
 
 /* NULL: with these flags the server does not use it. */
 static const char *lost_without(const struct doctor_facts *facts, enum ring_feature feature) {
-    bool for_log = feature == RING_FEATURE_SOCKET_OPTIONS;
-    return for_log && !facts->access_log ? NULL : uses[feature].lost;
+    bool unused = feature == RING_FEATURE_SOCKET_OPTIONS && !facts->access_log;
+    unused |= feature == RING_FEATURE_SEND_ZC && facts->send_zc == 0;
+    return unused ? NULL : uses[feature].lost;
 }
 
 static const char *not_used(enum ring_feature feature) {
+    if (feature == RING_FEATURE_SEND_ZC) {
+        return "the server uses it with --ring send=zc:BYTES only";
+    }
     return uses[feature].lost == NULL ? "the server does not use it" : "the server uses it with --access-log only";
 }
 
@@ -261,6 +265,29 @@ bool doctor_judge_locked_memory(const struct doctor_facts *facts, struct doctor_
     }
     return doctor_say(out, DOCTOR_PASS, NULL, "%u ring%s with their receive buffers fit (%s)", facts->workers,
                       facts->workers == 1 ? "" : "s", limit);
+}
+
+/* Asked for only; the server runs in any case. */
+bool doctor_judge_zero_copy(const struct doctor_facts *facts, struct doctor_verdict *out) {
+    if (facts->send_zc == 0 || !can_setup(facts)) {
+        return false;
+    }
+    uint64_t wanted = facts->slab_bytes * facts->workers;
+    const struct ring_finding *finding = &facts->features[RING_FEATURE_SEND_ZC];
+    if (facts->io == RING_EPOLL || finding->result != 0) {
+        return doctor_say(out, DOCTOR_WARN, "leave send=zc out of --ring", "%s: every send is copied",
+                          facts->io == RING_EPOLL ? "--io epoll has no zero-copy sends" : error_name(finding->result));
+    }
+    if (facts->slabs_locked < wanted) {
+        return doctor_say(out, DOCTOR_WARN,
+                          "raise the limit (ulimit -l, LimitMEMLOCK=; docker run --ulimit memlock=-1), lower slab= in --ring, "
+                          "start fewer workers, or leave send=zc out",
+                          "%lu of %lu KiB of output blocks could be locked; what lies behind is copied (%.300s)",
+                          (unsigned long)(facts->slabs_locked / 1024), (unsigned long)(wanted / 1024), facts->slabs_why);
+    }
+    const char *copied = finding->value != 0 ? "; on loopback the kernel copied after all: nothing to gain there" : "";
+    return doctor_say(out, DOCTOR_PASS, NULL, "sends of %u bytes and more from %lu KiB of locked output blocks%s",
+                      facts->send_zc, (unsigned long)(wanted / 1024), copied);
 }
 
 /* ------------------------------------------------------------------------------------------------ the first request */

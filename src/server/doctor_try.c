@@ -134,6 +134,24 @@ static uint32_t cq_of(const struct ring_report *report) {
     return at != NULL ? (uint32_t)strtoul(at + 4, NULL, 10) : 0;
 }
 
+/* What a worker registers of its output blocks, from memory that stands in for them: theirs is not made yet. */
+static void try_slab(struct ring *ring, const struct plan *plan, struct ring_report *report, struct doctor_facts *facts) {
+    size_t blocks = plan_row_bytes(plan, PLAN_BLOCKS);
+    if (!ring_wants(ring, RING_REGION_OUTPUT)) {
+        return;
+    }
+    facts->slab_bytes = facts->slab_bytes < blocks ? facts->slab_bytes : blocks;
+    void *memory = mmap(NULL, facts->slab_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        return;
+    }
+    facts->slabs_locked += ring_register(ring, RING_REGION_OUTPUT, memory, facts->slab_bytes, report);
+    if (facts->slabs_why[0] == '\0') {
+        snprintf(facts->slabs_why, sizeof facts->slabs_why, "%s", report->unregistered);
+    }
+    munmap(memory, facts->slab_bytes); /* the ring has its pages until it goes */
+}
+
 /* As many rings as there will be workers, all open at the same time, as each worker opens its own. */
 static void try_all_rings(const struct config *config, struct doctor_facts *facts) {
     struct plan plan;
@@ -149,6 +167,7 @@ static void try_all_rings(const struct config *config, struct doctor_facts *fact
         if (facts->rings_error == 0) {
             uint32_t cq = cq_of(&report);
             facts->rings_cq = cq < facts->rings_cq ? cq : facts->rings_cq;
+            try_slab(rings[facts->rings_open], &plan, &report, facts);
             facts->rings_open++;
         }
     }
@@ -215,6 +234,8 @@ void doctor_try(const struct doctor_subject *subject, struct doctor_facts *facts
         .argv = subject->argv,
         .io = subject->config->io,
         .access_log = subject->config->access_log != NULL,
+        .send_zc = subject->config->tuning.send_zc,
+        .slab_bytes = subject->config->tuning.slab_bytes,
         .cpus = subject->cpus,
         .files = subject->files,
     };
