@@ -25,7 +25,8 @@ from measure.environment import environment, one_line  # noqa: E402
 from measure.process import POLICIES, cpus, set_policy  # noqa: E402
 from measure.study import ASKED_ONLY, ONE_CORE, PRESETS, SWITCHES, TWO_CORES, WORKLOADS, Study  # noqa: E402
 
-PHASES = ("backends", "calls", "presets", "switches", "generators")
+PHASES = ("backends", "calls", "presets", "switches", "zero-copy", "generators")
+LONG_PHASES = ("zero-copy",)  # no part of --quick, unless named
 
 
 def arguments():
@@ -63,7 +64,7 @@ def run(study, options):
     quick = options.quick
     rounds = options.rounds or (3 if quick else 7)
     seconds = options.seconds or (0.5 if quick else 1.0)
-    phases = [p for p in PHASES if p in options.chosen] or PHASES
+    phases = [p for p in PHASES if p in options.chosen] or [p for p in PHASES if not quick or p not in LONG_PHASES]
     workloads = [WORKLOADS[name] for name in WORKLOADS if name in options.chosen]
     workloads = workloads or [w for w in WORKLOADS.values() if w.name not in ASKED_ONLY]
     connections = connections_of(quick)
@@ -77,6 +78,8 @@ def run(study, options):
         study.phase_variants("presets", list(PRESETS), few, seconds * 0.8, max(2, rounds - 2))
     if "switches" in phases:
         study.phase_variants("switches", list(SWITCHES), few, seconds * 0.8, max(2, rounds - 2))
+    if "zero-copy" in phases:
+        study.phase_zero_copy(seconds * 0.8, max(2, rounds - 2))
     if "generators" in phases:
         study.phase_generators(max(1, round(seconds)), 1 if quick else 2, (ONE_CORE,) if quick else (ONE_CORE, TWO_CORES))
 

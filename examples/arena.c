@@ -7,6 +7,8 @@
  *     GET  /json/{count}?m=3      the first 0..50 items of the data set, each with total = price * quantity * m
  *     POST /upload                how many bytes of body arrived, whatever their number
  *     POST /echo                  the body
+ *     GET  /bytes/{n}             0..262144 bytes of constant memory, lent
+ *     GET  /bytes/{n}/copied      the same, copied into the server's output blocks
  *     GET  /sleep/{ms}            answers after 0..60000 ms
  *     GET  /stats /metrics        the server's own figures, JSON and Prometheus text
  *     GET  /healthz               ok
@@ -20,11 +22,12 @@
 #include "arena_data.h"
 #include "arena_db.h"
 
-enum { JSON_ITEMS_MAX = 50, SLEEP_MS_MAX = 60000 };
+enum { JSON_ITEMS_MAX = 50, SLEEP_MS_MAX = 60000, BYTES_MAX = 256 * 1024 };
 
 static const char *data_path;           /* --dataset */
 static const char *shared_sync = "off"; /* --shared-sync */
 static struct data_set data;
+static char letters[BYTES_MAX];
 
 static enum rm_step bad_request(struct rm_exchange *x, const char *why) {
     return rm_text(x, 400, why);
@@ -151,6 +154,30 @@ static enum rm_step sleep_ms(struct rm_exchange *x) {
     return RM_PARK;
 }
 
+/* The first n letters; false when n is none. */
+static bool first_letters(const struct rm_exchange *x, struct span *out) {
+    int64_t n;
+    bool fine = rm_int(rm_param(x, "n"), &n) && n >= 0 && n <= BYTES_MAX;
+    *out = (struct span){ letters, fine ? (size_t)n : 0 };
+    return fine;
+}
+
+static enum rm_step bytes_lent(struct rm_exchange *x) {
+    struct span body;
+    if (!first_letters(x, &body)) {
+        return bad_request(x, "n must be a number from 0 to 262144\n");
+    }
+    return rm_lend(x, 200, "text/plain", body, NULL, NULL);
+}
+
+static enum rm_step bytes_copied(struct rm_exchange *x) {
+    struct span body;
+    if (!first_letters(x, &body)) {
+        return bad_request(x, "n must be a number from 0 to 262144\n");
+    }
+    return rm_bytes(x, 200, "text/plain", body);
+}
+
 static enum rm_step healthz(struct rm_exchange *x) {
     return rm_text(x, 200, "ok\n");
 }
@@ -163,6 +190,8 @@ static const struct rm_route routes[] = {
     { "POST", "/upload", upload, RM_BODY_STREAMED, upload_piece },
     { "POST", "/echo", echo, RM_BODY_BUFFERED, NULL },
     { "GET", "/sleep/{ms}", sleep_ms, RM_BODY_NONE, NULL },
+    { "GET", "/bytes/{n}", bytes_lent, RM_BODY_NONE, NULL },
+    { "GET", "/bytes/{n}/copied", bytes_copied, RM_BODY_NONE, NULL },
     { "GET", "/stats", rm_stats, RM_BODY_NONE, NULL },
     { "GET", "/metrics", rm_metrics, RM_BODY_NONE, NULL },
     { "GET", "/healthz", healthz, RM_BODY_NONE, NULL },
@@ -201,6 +230,9 @@ static int start(void) {
     if (strcmp(shared_sync, "on") != 0 && strcmp(shared_sync, "off") != 0) {
         fprintf(stderr, "arena: --shared-sync must be on or off\n");
         return 2;
+    }
+    for (size_t i = 0; i < sizeof letters; i++) {
+        letters[i] = (char)('a' + i % 26);
     }
     db_share_sync(strcmp(shared_sync, "on") == 0);
     if (data_path == NULL) {

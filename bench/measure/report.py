@@ -6,7 +6,7 @@ Figures of an arm are paired by round with those of the arm it is compared with;
 from statistics import mean, median
 
 from measure import sums, table
-from measure.study import NULL_ARM, ONE_CORE, RIVAL, TWO_CORES, WORKLOADS
+from measure.study import BODIES, NULL_ARM, ONE_CORE, RIVAL, TWO_CORES, WORKLOADS
 
 FLOOR_MIN = 0.01  # no ratio of CPU times is believed to the last percent, whatever one A/A arm says
 
@@ -195,6 +195,29 @@ def variant_verdicts(runs, phase):
                        f"; system calls per request {table.number(calls)} against {table.number(base)}.")
 
 
+def zero_copy_counts(runs, arm):
+    """(zero-copy requests per request, share of them that the kernel copied after all, refused ones)."""
+    rings = [run["ring"] for run in runs if run["arm"] == arm and run.get("ring")]
+    sends, copied, refused = (sum(ring.get(name, 0) for ring in rings) for name in ("sends_zc", "sends_zc_copied", "sends_zc_fallback"))
+    requests = sum(run["requests"] for run in runs if run["arm"] == arm) or 1
+    return sends / requests, copied / sends if sends else 0, refused
+
+
+def zero_copy_verdicts(runs):
+    for key, here in cells(runs, "zero-copy"):
+        floor = floor_of(here)
+        if floor is None:
+            continue
+        for arm in arms_of(here):
+            if arm in ("uring", NULL_ARM):
+                continue
+            sends, copied, refused = zero_copy_counts(here, arm)
+            rates = [median(run["requests"] / run["seconds"] for run in here if run["arm"] == name) for name in (arm, "uring")]
+            yield (f"{name_of(key)}: " + sums.verdict(arm, "send=copy", ratios(here, arm, "uring"), floor)[:-1] +
+                   f"; {rates[0]:,.0f} requests/s against {rates[1]:,.0f}; {sends:.2f} zero-copy sends per request, of which the "
+                   f"kernel copied {copied:.0%} after all" + (f"; {refused} were refused" if refused else "") + ".")
+
+
 HEAD = """Load: bench/load on its own io_uring, closed loop; do not read its latency as a service's latency. CPU is the server's, all
 of its threads; user and system are estimated from timer ticks. Placements: "{one}": server and generator pinned to one CPU
 (steady CPU ratios); "{two}": one CPU each (system calls per request; CPU there varies too much to compare). Policy batch: a
@@ -208,16 +231,18 @@ def render(study, env_line, null_call, mode):
     if study.problems:
         parts.append("INVALID: these figures mean nothing until this is mended:\n" + "\n".join(f"  - {p}" for p in study.problems))
     workloads = list(dict.fromkeys(run["workload"] for run in study.runs if "workload" in run))
-    parts.append("\n".join(f"{name}: {WORKLOADS[name].words}" for name in workloads))
+    parts.append("\n".join(f"{name}: {(WORKLOADS | BODIES)[name].words}" for name in workloads))
     sections = [
         ("uring against epoll" + f" and {RIVAL}" * (RIVAL in arms_of(study.runs)), list(backend_verdicts(study.runs))),
         ("predicted against measured", list(predictions(study.runs, null_call["ns"]))),
         ("system calls", list(call_verdicts(study.runs))),
         ("presets: what older kernels and a naive port would get", list(variant_verdicts(study.runs, "presets"))),
+        ("sends without a copy", list(zero_copy_verdicts(study.runs))),
         ("one switch off at a time", list(variant_verdicts(study.runs, "switches"))),
     ]
     parts += [f"## {title}\n" + "\n".join(f"- {s}" for s in sentences) for title, sentences in sections if sentences]
-    for title, phase in (("backends", "backends"), ("presets", "presets"), ("switches", "switches")):
+    for title, phase in (("backends", "backends"), ("presets", "presets"), ("switches", "switches"),
+                         ("sends without a copy", "zero-copy")):
         found = list(backend_tables(study.runs, phase))
         parts += [f"## table: {title}"] + found if found else []
     found = list(call_tables(study.runs))

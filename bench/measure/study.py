@@ -39,6 +39,9 @@ WORKLOADS = {w.name: w for w in (
     Workload("bulk", "bulk", 1, 0, "POST /upload with 1,000,000 bytes, streamed to the handler"),
 )}
 ASKED_ONLY = ("bulk",)  # no part of a study that names no workloads
+BODIES = {w.name: w for w in (
+    Workload(f"bytes-{size}", f"bytes-{size}", 1, 0, f"GET /bytes/N/copied, {size[:-1]} KiB from output blocks")
+    for size in ("2k", "16k", "64k", "200k"))}
 
 # Every arm plans for as many connections: the default, as many as there may be descriptors, leaves none to multishot accept.
 COMMON = ["--max-connections", "4096"]
@@ -49,6 +52,8 @@ PRESETS = {name: ["--io", "uring", "--ring", spec] for name, spec in (
 # Everything but one thing.
 SWITCHES = {name: ["--io", "uring", "--ring", name] for name in (
     "taskrun=coop", "taskrun=none", "accept=single", "recv=single", "files=normal", "ring-fd=off", "submit=each", "wait=one")}
+# Registered blocks enough for 64 connections with 200 KiB each.
+ZERO_COPY = {"send=zc:2K": ["--io", "uring", "--ring", "send=zc:2K,slab=32M"]}
 NULL_ARM = "again"
 LOGGED = ", log"  # behind the name of a backend
 RIVAL = "nginx"
@@ -222,7 +227,7 @@ class Study:
 
     def start(self, names):
         """Arms by name; a rival that is not installed is a note, not an error."""
-        table = BACKENDS | PRESETS | SWITCHES | self.logged() | {RIVAL: []}
+        table = BACKENDS | PRESETS | SWITCHES | ZERO_COPY | self.logged() | {RIVAL: []}
         arms = []
         for name in names:
             try:
@@ -259,6 +264,14 @@ class Study:
         for workload in workloads:
             arms = self.without_twins(self.start(["uring", NULL_ARM, *names]))
             self.cell(phase, arms, workload, connections, ONE_CORE, seconds, rounds)
+            for arm in arms:
+                arm.stop()
+
+    def phase_zero_copy(self, seconds, rounds, connections=64):
+        """Sends of bodies without a copy against copies, by size, on one core shared."""
+        for workload in BODIES.values():
+            arms = self.start(["uring", NULL_ARM, *ZERO_COPY])
+            self.cell("zero-copy", arms, workload, connections, ONE_CORE, seconds, rounds)
             for arm in arms:
                 arm.stop()
 

@@ -40,6 +40,9 @@ static bool read_answer(int fd, char *why) {
     size_t len = 0;
     while (len < sizeof text - 1) {
         ssize_t n = recv(fd, text + len, sizeof text - 1 - len, 0);
+        if (n < 0 && errno == EINTR) {
+            continue; /* what is left of the rings that were tried interrupts the thread that made them */
+        }
         if (n <= 0) {
             snprintf(why, DOCTOR_TEXT_BYTES, "no answer: %s", n == 0 ? "the connection was closed" : strerror(errno));
             return false;
