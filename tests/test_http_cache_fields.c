@@ -169,6 +169,72 @@ static void test_meta(void **state) {
     assert_int_equal(close_rig(&nothing), 0);
 }
 
+/* A response of which only the body's length is known, and its date; what may not be stored is sent with all that was set. */
+struct elsewhere_row {
+    const char *name;
+    const char *fields;
+    const struct http_cache_rule *rule;
+    bool storable;
+    const char *metadata, *others;
+};
+
+#define WHEN "Sun, 06 Nov 1994 08:49:37 GMT"
+#define MODIFIED "Last-Modified: " WHEN "\r\n"
+#define TAGGED "ETag: \"t\"\r\n"
+
+static const struct elsewhere_row elsewhere_rows[] = {
+    { "nothing", "", &rule_plain, true, MODIFIED, TAGGED ASK },
+    { "a rule", "X: y\r\n", &rule_minute, true, MODIFIED, "X: y\r\n" TAGGED MINUTE },
+    { "its own date", "Last-Modified: today\r\n", &rule_plain, true, "Last-Modified: today\r\n", TAGGED ASK },
+    { "its own date and tag", "ETag: \"e\"\r\nLAST-MODIFIED: x\r\n", &rule_plain, true, "LAST-MODIFIED: x\r\n",
+      "ETag: \"e\"\r\n" ASK },
+    { "what the cache says itself", "X-Cache: x\r\nVary: x-plan\r\nAge: 3\r\n", &rule_minute, true, MODIFIED, TAGGED MINUTE },
+    /* not stored */
+    { "a cookie", "Set-Cookie: a=b\r\nContent-Language: de\r\n", &rule_plain, false, "Content-Language: de\r\n" MODIFIED,
+      "Set-Cookie: a=b\r\n" TAGGED ASK },
+    { "private", "Cache-Control: private\r\n", &rule_minute, false, MODIFIED,
+      "Cache-Control: private\r\n" TAGGED "Vary: Accept-Language, X-Plan\r\n" },
+    { "its own vary", "Vary: Cookie\r\n", &rule_minute, false, MODIFIED,
+      "Vary: Cookie\r\n" TAGGED "Cache-Control: max-age=60\r\n" },
+    { "the rest of it", "Vary: *\r\nAge: 3\r\nX-Cache: x\r\n", &rule_plain, false, MODIFIED,
+      "Vary: *\r\nAge: 3\r\nX-Cache: x\r\n" TAGGED ASK },
+};
+
+static void test_elsewhere(void **state) {
+    const struct elsewhere_row *row = *state;
+    void *nothing = NULL;
+    char want[1024], room[HTTP_META_BYTES_MAX];
+    open_rig(&nothing);
+    struct http_exchange *x = request(GET("/ok"));
+    struct http_captured captured;
+    set_fields(x, row->fields);
+    assert_int_equal(http_captured_elsewhere(x, row->rule, SPAN("a/b"), 70000, &captured), row->storable);
+    assert_int_equal(captured.as_it_is, !row->storable);
+    captured.modified = SPAN(WHEN);
+    uint32_t bytes = http_meta_bytes(&captured, row->rule, SPAN("\"t\""));
+    http_meta_put(&captured, row->rule, SPAN("\"t\""), room);
+    struct http_stored stored;
+    assert_true(http_meta_read(span_of(room, bytes), &stored));
+    snprintf(want, sizeof want, "Content-Type: a/b\r\nContent-Length: 70000\r\n%s%s", row->metadata, row->others);
+    assert_int_equal(stored.lines.len, strlen(want));
+    assert_memory_equal(stored.lines.data, want, stored.lines.len);
+    assert_int_equal(stored.lines_304.len, strlen(row->others));
+    assert_int_equal(stored.body_bytes, 70000);
+    assert_int_equal(stored.age_before_s, row->storable && strstr(row->fields, "Age: 3") != NULL ? 3 : 0);
+    finish(x);
+    assert_int_equal(close_rig(&nothing), 0);
+}
+
+static void test_type_fits(void **state) {
+    (void)state;
+    static char type[64 * 1024];
+    memset(type, 't', sizeof type);
+    assert_true(http_type_fits(SPAN("")));
+    assert_true(http_type_fits(SPAN("text/plain; charset=utf-8")));
+    assert_false(http_type_fits(SPAN("text/plain\r\nX: y")));
+    assert_false(http_type_fits(span_of(type, sizeof type)));
+}
+
 /* One byte more than is stored. */
 static void test_meta_limits(void **state) {
     (void)state;
@@ -276,6 +342,8 @@ int main(void) {
     static struct rows rows;
     ROWS_ADD(&rows, test_storable, storable_rows);
     ROWS_ADD(&rows, test_meta, meta_rows);
+    ROWS_ADD(&rows, test_elsewhere, elsewhere_rows);
+    ROWS_TEST(&rows, test_type_fits);
     ROWS_TEST(&rows, test_meta_limits);
     int failed = rows_run("cache fields", &rows);
     const struct CMUnitTest tests[] = {

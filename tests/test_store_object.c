@@ -221,7 +221,9 @@ static void test_outdated(void **state) {
     assert_int_equal(store_publish(rig.store, &after, token, SECOND, 0, rig.now_ns), STORE_OUTDATED);
     assert_false(store_rig_has(&rig, "k"));
     assert_int_equal(figures().outdated, 2);
-    assert_int_equal(figures().bytes_used, 0); /* nobody saw them: free at once */
+    assert_int_equal(figures().waiting_bytes, 2 * 128); /* who has filled them may go on to read them */
+    store_quiet(rig.store, 0);
+    assert_int_equal(figures().bytes_used, 0);
     assert_int_equal(store_rig_put(&rig, "k", SPAN("new")), STORE_OK);
     assert_true(store_rig_has(&rig, "k"));
 }
@@ -235,6 +237,54 @@ static void test_abandon(void **state) {
     store_abandon(rig.store, &fill);
     assert_int_equal(figures().bytes_used, 0);
     assert_int_equal(figures().largest_free, STORE_MIB);
+}
+
+/* How a fill ends, that its writer reads before: invalidated meanwhile, or nobody else's from the beginning. */
+struct ending {
+    const char *name;
+    bool publish, invalidate;
+    enum store_result result;
+};
+
+static const struct ending endings[] = {
+    { "published", true, false, STORE_OK },
+    { "outdated", true, true, STORE_OUTDATED },
+    { "retired", false, false, STORE_OK },
+    { "retired_and_invalidated", false, true, STORE_OK },
+};
+
+/* It is its writer's to the end of the turn, and beyond when it is pinned, whoever may find it. */
+static void test_filled_and_read(void **state) {
+    const struct ending *row = *state;
+    (void)setup(NULL);
+    uint64_t hash = store_hash(rig.store, SPAN("k"));
+    struct store_token token = store_token(rig.store, hash);
+    struct store_fill fill;
+    assert_int_equal(store_rig_fill(&rig, SPAN("k"), SPAN("meta"), body_of(5000, 'x'), &fill), STORE_OK);
+    if (row->invalidate) {
+        (void)store_rig_drop(&rig, "k");
+    }
+    struct store_object object = store_fill_object(rig.store, &fill);
+    if (row->publish) {
+        assert_int_equal(store_publish(rig.store, &fill, token, SECOND, 0, rig.now_ns), row->result);
+    } else {
+        store_retire(rig.store, &fill);
+    }
+    bool found = row->publish && !row->invalidate;
+    assert_int_equal(store_rig_has(&rig, "k"), found);
+    (void)store_rig_drop(&rig, "k");
+    assert_int_equal(store_rig_put(&rig, "another", body_of(5000, 'y')), STORE_OK); /* not where it lies */
+    assert_true(span_equal(object.meta, SPAN("meta")));
+    assert_body(&object, 5000, 'x');
+    assert_true(store_pin(rig.store, &object));
+    store_quiet(rig.store, 0);
+    assert_int_equal(store_rig_put(&rig, "a_third", body_of(5000, 'z')), STORE_OK);
+    assert_body(&object, 5000, 'x');
+    assert_int_equal(figures().objects, 2);
+    store_unpin(rig.store, object.record);
+    store_quiet(rig.store, 0);
+    assert_int_equal(figures().waiting_bytes, 0);
+    (void)teardown(NULL);
 }
 
 /* ------------------------------------------------------------------------------------------------------ readers ---- */
@@ -572,6 +622,7 @@ int main(void) {
     }
     ROWS_ADD(&tests, test_lengths, lengths);
     ROWS_ADD(&tests, test_lives, lives);
+    ROWS_ADD(&tests, test_filled_and_read, endings);
     ROWS_TEST(&tests, test_names);
     return rows_run("store_object", &tests);
 }

@@ -37,9 +37,12 @@ void http_response_capture(struct http_exchange *x) {
     x->kept = HTTP_CAPTURED;
 }
 
+bool http_type_fits(struct span type) {
+    return type.len <= RESPONSE_TYPE_BYTES_MAX && response_clean(type);
+}
+
 void capture_open(struct http_exchange *x, int status, struct span type, bool later, struct span body) {
-    bool good = type.len <= RESPONSE_TYPE_BYTES_MAX && response_clean(type);
-    char *copy = good ? arena_take(&x->workspace, type.len + 1) : NULL;
+    char *copy = http_type_fits(type) ? arena_take(&x->workspace, type.len + 1) : NULL;
     if (copy == NULL) {
         http_response_fail(x, 500);
         return;
@@ -69,6 +72,15 @@ bool http_captured(const struct http_exchange *x, const struct http_cache_rule *
         .body_bytes = x->own.bytes,
     };
     return cache_fields_storable(out->fields, rule->vary);
+}
+
+bool http_captured_elsewhere(const struct http_exchange *x, const struct http_cache_rule *rule, struct span type,
+                             uint64_t body_bytes, struct http_captured *out) {
+    rm_assert(x->status == 0);
+    rm_assert(!x->failed);
+    *out = (struct http_captured){ .status = 200, .type = type, .fields = x->extra_fields, .body_bytes = body_bytes };
+    out->as_it_is = !cache_fields_storable(out->fields, rule->vary);
+    return !out->as_it_is;
 }
 
 static struct span state_line(enum http_cache_state state) {

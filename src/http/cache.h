@@ -47,11 +47,22 @@ struct http_captured {
     struct span fields;        /* "Name: value\r\n"... that the handler has set */
     const struct chain *body;
     uint64_t body_bytes;
+    struct span modified;      /* a date for Last-Modified, unless the handler has set one; empty: none */
+    bool as_it_is;             /* it is not stored: all that the handler has set is sent */
 };
 
 /* True when it may be stored: captured to the end, not failed, status 200, no Set-Cookie, no Cache-Control with no-store or
  * private, no Vary beyond the rule's, no fields that are about a connection or a proxy (RFC 9111 §3, §3.1). */
 bool http_captured(const struct http_exchange *x, const struct http_cache_rule *rule, struct http_captured *out);
+
+/* The same of a response that was not begun, nor has failed, but will be answered with 200, `type`, the fields that the
+ * handler has set, and a body that lies elsewhere: out->body is NULL. False when it may not be stored: as_it_is is set then.
+ * Whether the type can be sent is the caller's to know: http_type_fits. */
+bool http_captured_elsewhere(const struct http_exchange *x, const struct http_cache_rule *rule, struct span type,
+                             uint64_t body_bytes, struct http_captured *out);
+
+/* May it be a content type: no controls, not too long for a head. */
+bool http_type_fits(struct span type);
 
 /* The response goes its way, in any case: with the captured head, and X-Cache as `state` says (NONE: no such field and
  * nothing below). MISS of what was storable: it is answered as http_stored_begin would, ETag (`etag`, unless the handler has

@@ -11,6 +11,7 @@
 enum kind {
     KIND_OTHER,
     KIND_METADATA, /* of the representation: not in a 304 */
+    KIND_MODIFIED, /* likewise */
     KIND_ETAG,
     KIND_CACHE_CONTROL,
     KIND_VARY,     /* replaced by the rule's */
@@ -30,7 +31,7 @@ static const struct {
     { SPAN("content-range"), KIND_METADATA },
     { SPAN("content-digest"), KIND_METADATA },
     { SPAN("repr-digest"), KIND_METADATA },
-    { SPAN("last-modified"), KIND_METADATA },
+    { SPAN("last-modified"), KIND_MODIFIED },
     { SPAN("etag"), KIND_ETAG },
     { SPAN("cache-control"), KIND_CACHE_CONTROL },
     { SPAN("vary"), KIND_VARY },
@@ -202,11 +203,17 @@ static void put_metadata(struct sink *sink, const struct http_captured *captured
         put_field(sink, SPAN("Content-Type: "), captured->type);
     }
     put_number(sink, SPAN("Content-Length: "), captured->body_bytes);
-    struct span rest = captured->fields;
+    struct span rest = captured->fields, modified = captured->modified;
     for (struct line line; line_next(&rest, &line);) {
-        if (line.kind == KIND_METADATA) {
+        if (line.kind == KIND_METADATA || line.kind == KIND_MODIFIED) {
             put(sink, line.all);
         }
+        if (line.kind == KIND_MODIFIED) {
+            modified.len = 0;
+        }
+    }
+    if (modified.len > 0) {
+        put_field(sink, SPAN("Last-Modified: "), modified);
     }
 }
 
@@ -216,12 +223,14 @@ static void put_others(struct sink *sink, const struct http_captured *captured, 
     struct span rest = captured->fields;
     for (struct line line; line_next(&rest, &line);) {
         counts[line.kind]++;
-        if (line.kind == KIND_OTHER || line.kind == KIND_CACHE_CONTROL || line.kind == KIND_ETAG) {
+        bool metadata = line.kind == KIND_METADATA || line.kind == KIND_MODIFIED;
+        bool kept = line.kind == KIND_OTHER || line.kind == KIND_CACHE_CONTROL || line.kind == KIND_ETAG;
+        if (kept || (captured->as_it_is && !metadata)) {
             put(sink, line.all);
         }
         if (line.kind == KIND_ETAG) {
             note_tag(sink, meta, counts[KIND_ETAG] == 1 ? line.value : span_of(NULL, 0));
-        } else if (line.kind == KIND_AGE) {
+        } else if (line.kind == KIND_AGE && !captured->as_it_is) {
             meta->age_s = seconds_of(line.value);
         }
     }
@@ -243,7 +252,7 @@ static struct meta render(struct sink *sink, const struct http_captured *capture
     } else if (counts[KIND_CACHE_CONTROL] == 0) {
         put_number(sink, SPAN("Cache-Control: max-age="), rule->max_age_s);
     }
-    if (rule->vary.len > 0) {
+    if (rule->vary.len > 0 && !(captured->as_it_is && counts[KIND_VARY] > 0)) {
         put_field(sink, SPAN("Vary: "), rule->vary);
     }
     meta.lines = (uint16_t)sink->len;

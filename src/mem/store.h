@@ -150,12 +150,20 @@ const char *store_result_name(enum store_result result);
 /* memcpy into a fill (meta or body). False: the file was truncated. */
 [[gnu::warn_unused_result]] bool store_fill_write(struct store *store, char *to, const void *from, size_t bytes);
 
+/* The object that a fill is, for its writer: fresh, of age 0. */
+struct store_object store_fill_object(const struct store *store, const struct store_fill *fill);
+
 /* Makes it the object of its key, in the place of an older one: fresh for ttl_ns, then in its grace for grace_ns (both rounded
- * up to ms). The fill is used up in any case; not OK: nothing was published. */
+ * up to ms). The fill is used up in any case; not OK: nothing was published. Either way store_fill_object of before is
+ * valid for the writer, when that is a reader online, as if it were from store_get. */
 [[gnu::warn_unused_result]] enum store_result store_publish(struct store *store, struct store_fill *fill,
                                                             struct store_token token, uint64_t ttl_ns, uint64_t grace_ns,
                                                             uint64_t now_ns);
 void store_abandon(struct store *store, struct store_fill *fill);
+
+/* As if it were published and invalidated at once, but that its key and other fills of it don't mind: nobody else will find
+ * it, the writer has it as behind store_publish. */
+void store_retire(struct store *store, struct store_fill *fill);
 
 /* Unlinks the object of a key and outdates all fills of it: when this returns, no store_get of any reader finds it. True when
  * there was one. */

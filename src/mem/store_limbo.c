@@ -38,9 +38,13 @@ static uint64_t least_epoch(struct store *store) {
 
 void store_limbo_put(struct store *store, uint32_t object) {
     struct store_extent *extent = &store->extents[object];
-    rm_assert(extent->state == STORE_LINKED);
+    rm_assert(extent->state == STORE_LINKED || extent->state == STORE_FILLING);
+    if (extent->state == STORE_LINKED) {
+        store->linked--;
+    } else {
+        store->filling--;
+    }
     extent->state = STORE_LIMBO;
-    store->linked--;
     uint64_t stamp = __atomic_add_fetch(&store->epoch, 1, __ATOMIC_SEQ_CST);
     store->stamps[object] = stamp;
     extent->next = STORE_NONE;

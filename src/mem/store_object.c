@@ -193,6 +193,24 @@ static void drop_fill(struct store *store, struct store_fill *fill) {
     fill->record = STORE_NONE;
 }
 
+/* With the mutex: who has filled it may still be reading. */
+static void retire(struct store *store, struct store_fill *fill) {
+    rm_assert(fill->record < store->objects);
+    rm_assert(store->extents[fill->record].state == STORE_FILLING);
+    store_limbo_put(store, fill->record);
+    fill->record = STORE_NONE;
+}
+
+struct store_object store_fill_object(const struct store *store, const struct store_fill *fill) {
+    rm_assert(fill->record < store->objects);
+    return (struct store_object){
+        .meta = span_of(fill->meta, fill->meta_len),
+        .body = span_of(fill->body, fill->body_len),
+        .fresh_ms = 1,
+        .record = fill->record,
+    };
+}
+
 enum store_result store_publish(struct store *store, struct store_fill *fill, struct store_token token, uint64_t ttl_ns,
                                 uint64_t grace_ns, uint64_t now_ns) {
     rm_assert(fill->record < store->objects);
@@ -219,10 +237,16 @@ enum store_result store_publish(struct store *store, struct store_fill *fill, st
         store->published++;
         fill->record = STORE_NONE;
     } else {
-        drop_fill(store, fill);
+        retire(store, fill);
     }
     store_unlock(store);
     return result;
+}
+
+void store_retire(struct store *store, struct store_fill *fill) {
+    store_lock(store);
+    retire(store, fill);
+    store_unlock(store);
 }
 
 void store_abandon(struct store *store, struct store_fill *fill) {

@@ -8,7 +8,8 @@
  * numbers, are written under the mutex, and lie apart from the records: readers' lines are not written.
  *
  *   (free) --reserve--> FILLING --publish--> LINKED --unlink--> LIMBO --readers are quiet--> (free)
- *               ^-----------+ abandon                              \--it is pinned--> PARKED --last unpin--> (free)
+ *               ^-----------+ abandon                 ^            \--it is pinned--> PARKED --last unpin--> (free)
+ *                           \---retire, or outdated---/
  *
  * Depends on: mem, pthread mutexes. */
 #ifndef RM_MEM_STORE_PRIV_H
@@ -230,7 +231,7 @@ bool store_space_fits(const struct store *store, uint32_t units);
 uint32_t store_space_largest(const struct store *store);
 
 /* store_limbo.c */
-/* A linked object that left the index: free when its readers are quiet. */
+/* A linked object that left the index, or a fill that will not be in it: free when its readers are quiet. */
 void store_limbo_put(struct store *store, uint32_t object);
 /* What can become free does, up to STORE_RECLAIM_MAX objects. */
 void store_limbo_reclaim(struct store *store);
