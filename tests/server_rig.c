@@ -1,5 +1,7 @@
 #include "server_rig.h"
 
+#include "mem/store.h"
+
 #define MS UINT64_C(1000000)
 
 static void set_up_worker(struct rig *rig, const struct rm_app *app, const char *line) {
@@ -19,6 +21,11 @@ static void set_up_worker(struct rig *rig, const struct rm_app *app, const char 
     rig->config.io = RING_SIM;
     if (server_open(&rig->server, &rig->config, app, why) != EXIT_FINE) {
         fail_msg("%s", why);
+    }
+    if (rig->server.cached != NULL && rig->server.store == NULL) {
+        struct store_config store = { .bytes = 8 << 20, .objects = 4096, .readers = rig->config.workers };
+        struct store_report report;
+        assert_int_equal(store_open(&store, &rig->server.store, &report), 0);
     }
     rig->server.ring.world = rig->world;
     rig->worker = &rig->server.workers[0];
@@ -58,6 +65,9 @@ void rig_close(struct rig *rig) {
     }
     free(rig->hoard);
     release_worker(rig);
+    if (rig->server.store != NULL) {
+        store_close(rig->server.store, 1, 1);
+    }
     server_release(&rig->server);
     ring_release(rig->clients_ring);
     ring_release(rig->clock);

@@ -187,7 +187,8 @@ static enum flight_role lead(struct shard *shard, struct place *place, uint64_t 
     return FLIGHT_LEAD;
 }
 
-static enum flight_role join(struct shard *shard, uint64_t hash, uint32_t worker, uint64_t now_ns, struct place **out) {
+/* WAIT: *out is the flight that is under way. */
+static enum flight_role join(struct shard *shard, uint64_t hash, uint64_t now_ns, struct place **out) {
     struct place *place = find(shard, hash);
     if (place != NULL && place->state == PLACE_HELD) {
         if (now_ns < place->held_until_ns) {
@@ -198,8 +199,6 @@ static enum flight_role join(struct shard *shard, uint64_t hash, uint32_t worker
     }
     if (place != NULL) {
         *out = place;
-        place->waiting.bits[worker / 64] |= UINT64_C(1) << worker % 64;
-        shard->figures.waited++;
         return FLIGHT_WAIT;
     }
     *out = take(shard);
@@ -210,14 +209,29 @@ enum flight_role flights_join(struct flights *flights, uint64_t hash, uint32_t w
     rm_assert(worker < FLIGHTS_WORKERS_MAX);
     struct shard *shard = lock_of(flights, hash);
     struct place *place = NULL;
-    enum flight_role role = join(shard, hash, worker, now_ns, &place);
+    enum flight_role role = join(shard, hash, now_ns, &place);
     if (role == FLIGHT_ALONE) {
         shard->figures.alone++;
     } else {
         *out = flight_of(flights, shard, place);
     }
+    if (role == FLIGHT_WAIT) {
+        place->waiting.bits[worker / 64] |= UINT64_C(1) << worker % 64;
+        shard->figures.waited++;
+    }
     pthread_mutex_unlock(&shard->lock);
     return role;
+}
+
+bool flights_lead(struct flights *flights, uint64_t hash, uint64_t now_ns, struct flight *out) {
+    struct shard *shard = lock_of(flights, hash);
+    struct place *place = NULL;
+    bool leads = join(shard, hash, now_ns, &place) == FLIGHT_LEAD;
+    if (leads) {
+        *out = flight_of(flights, shard, place);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    return leads;
 }
 
 static struct place *place_of(struct shard *shard, const struct flights *flights, struct flight flight) {

@@ -44,6 +44,9 @@ struct flights *flights_init(void *memory, uint32_t places);
 /* `now_ns` is for the hold-off. WAIT and LEAD: *out. */
 enum flight_role flights_join(struct flights *flights, uint64_t hash, uint32_t worker, uint64_t now_ns, struct flight *out);
 
+/* For who would compute, but will not wait: true is LEAD, false all else. */
+bool flights_lead(struct flights *flights, uint64_t hash, uint64_t now_ns, struct flight *out);
+
 /* Its leader's: what was computed is in the store, or need not be. *wake: the workers that wait for it (the leader's own, too,
  * when it does). The place is free. */
 void flights_land(struct flights *flights, struct flight flight, struct flight_workers *wake);

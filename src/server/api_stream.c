@@ -1,5 +1,6 @@
 /* include/ringmain.h: responses that leave while they are written, and bytes that are lent. */
 #include "http/sse.h"
+#include "server/cache.h"
 #include "server/exchange.h"
 #include "server/worker.h"
 
@@ -7,6 +8,9 @@ void rm_stream(struct rm_exchange *x, int status, const char *content_type) {
     http_response_stream(&x->http, status, span_text(content_type));
     json_begin(&x->json, &x->http);
     x->streaming = true;
+    if (x->caching != NULL) {
+        cache_stream(x);
+    }
 }
 
 void rm_flush(struct rm_exchange *x) {

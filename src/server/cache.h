@@ -11,28 +11,90 @@
 #ifndef RM_SERVER_CACHE_H
 #define RM_SERVER_CACHE_H
 
+#include "http/cache.h"
 #include "mem/flights.h"
 #include "mem/store.h"
 #include "ringmain.h"
 #include "server/list.h"
 
 struct rm_exchange;
+struct server;
+struct wait;
 struct worker;
 
 enum {
-    CACHE_HOLD_MS = 1000, /* a key whose response could not be shared is not waited for */
+    CACHE_HOLD_MS = 1000,  /* a key whose response could not be shared is not waited for */
+    CACHE_FLIGHTS = 4096,  /* of the process, at a time */
+    CACHE_PARTS_MAX = 16,  /* of a key */
+    CACHE_NAME_BYTES_MAX = 64,
+    CACHE_TIME_MAX_S = 30 * 366 * 86400, /* ttl and grace: thirty years */
 };
 
-/* What all workers share: made at start when a route caches. */
-struct cache {
-    struct store *store;
-    struct flights *flights;
+/* ------------------------------------------------------------------------------------------------------ routes ---- */
+
+enum cache_part_kind { CACHE_PARAM, CACHE_QUERY, CACHE_FIELD };
+
+struct cache_part {
+    enum cache_part_kind kind;
+    uint32_t param; /* CACHE_PARAM: the segment's place among the path's */
+    const char *name;
 };
+
+/* What is known of a route that caches. Made at start, read-only afterwards. */
+struct cache_route {
+    const struct rm_cache *cache; /* NULL: it caches nothing */
+    rm_handler_fn *handler;       /* the application's: that of the table is cache_run */
+    struct http_cache_rule rule;
+    char *vary;                   /* what rule.vary points at, or NULL */
+    uint32_t part_count;
+    struct cache_part parts[CACHE_PARTS_MAX];
+    struct rm_key begin; /* with the name in it */
+};
+
+/* Looks for routes that cache among server->table, makes server->cached and server->flights of them, and puts cache_run in the
+ * place of their handlers. Nothing when there is none. EXIT_FINE, or EXIT_CONFIG with `why`: what is wrong with which route. */
+[[gnu::warn_unused_result]] int cache_compile(struct server *server, char *why);
+void cache_free(struct server *server);
+
+/* The key of a request. False: it has none, by the word of the application or because it is too long. */
+[[gnu::warn_unused_result]] bool cache_key(const struct rm_exchange *x, const struct cache_route *route, struct rm_key *key);
+
+/* ------------------------------------------------------------------------------------------------------ workers ---- */
 
 /* Of one worker. */
 struct cache_worker {
-    struct link waiting;  /* exchanges that wait for a flight */
-    bool woken;           /* atomic: set by the leader of a flight that one of them waits for, before ring_wake */
+    struct link waiting; /* exchanges that wait for a flight: struct caching.line */
+    uint32_t waiters;    /* how many */
+    bool online;         /* as a reader of the store */
+    /* Atomic: set by the leader of a flight that one of them waits for, before ring_wake. What others write has lines of
+     * its own. */
+    __attribute__((aligned(128))) bool woken;
+};
+
+/* A body that is being sent from where it lies: an item of PLAN_PINS. */
+struct cache_pin {
+    struct worker *worker;
+    uint32_t record;
+};
+
+/* What an exchange keeps that was not answered at once; in its workspace. */
+struct caching {
+    struct rm_exchange *x;
+    struct link line;     /* on worker->cache.waiting, while it waits */
+    struct wait *wait;    /* likewise */
+    struct span key;
+    uint64_t hash;
+    uint64_t deadline_ns; /* of all its waiting; 0: it has not waited yet */
+    struct flight flight; /* that it leads or waits for */
+    struct store_token token;
+    bool leads;           /* `flight` is its to end: set by flights_join, cleared by whoever ends it */
+    bool captures;        /* its handler runs: what it answers may be stored */
+    bool fetched;         /* its object was brought into RAM, once */
+    struct {
+        struct store *store;
+        const char *from;
+        size_t bytes;
+    } fetch;
 };
 
 /* What a worker counts, besides the store's own figures: counter_add by the worker. */
@@ -40,6 +102,7 @@ struct cache_figures {
     uint64_t hits, stale, misses, passed; /* requests to cached routes; passed: that the cache may not answer, or has no key */
     uint64_t not_modified;                /* of hits and stale: 304 */
     uint64_t led, waited, wait_timeouts, alone;
+    uint64_t refused;                     /* 503: too many wait already */
     uint64_t refreshes;                   /* shadows */
     uint64_t stored, unstored;            /* responses of handlers; unstored: not 200, too large, outdated ... */
     uint64_t pinned, copied;              /* bodies of hits, by how they were served */
@@ -47,15 +110,37 @@ struct cache_figures {
     uint64_t purges;
 };
 
+void cache_init(struct worker *worker);
+
+/* Around the wait of a turn. `sleeps`: it may take long. */
+void cache_before_wait(struct worker *worker, bool sleeps);
+void cache_after_wait(struct worker *worker);
+
+/* At the end of a turn: exchanges whose flight has ended are due. */
+void cache_look(struct worker *worker);
+
+/* True when a flight that somebody here waits for has ended since. */
+static inline bool cache_woken(const struct cache_worker *cache) {
+    return __atomic_load_n(&cache->woken, __ATOMIC_RELAXED);
+}
+
+/* The worker runs no handler any more: what its exchanges lead ends. `wakes`: the other workers can be told. */
+void cache_leave(struct worker *worker, bool wakes);
+
+/* ---------------------------------------------------------------------------------------------------- exchanges ---- */
+
 /* The first thing that happens to a request of a route that caches, in the place of its handler. Answers, parks, or runs the
  * handler in the end. */
 enum rm_step cache_run(struct rm_exchange *x);
 
-/* The exchange's handlers have answered: what was captured is stored, who waits is told, and the response goes its way. Just
- * before http_exchange_finish, for exchanges with x->caching only. */
+/* The exchange's handlers have answered: what was captured is stored, who waits is told. Just before http_exchange_finish, for
+ * exchanges with x->caching only. */
 void cache_finish(struct rm_exchange *x);
 
-/* After RING_WOKEN, and at the end of a turn: exchanges whose flight has ended are due. */
-void cache_look(struct worker *worker);
+/* The response is streamed: it can't be stored, and nobody needs to wait for its end. */
+void cache_stream(struct rm_exchange *x);
+
+/* A WAIT_FLIGHT ends: it leaves the line. */
+void cache_wait_ends(struct rm_exchange *x);
 
 #endif

@@ -168,6 +168,14 @@ static bool read_store_objects(struct config *config, const char *text, char *wh
     return config_number_in(text, 64, UINT64_C(1) << 26, &config->store_objects, why);
 }
 
+static bool read_cache_waiters(struct config *config, const char *text, char *why) {
+    return config_number_in(text, 1, 1 << 20, &config->cache_waiters, why);
+}
+
+static bool read_cache_wait(struct config *config, const char *text, char *why) {
+    return config_duration_in(text, &config->cache_wait_ns, why);
+}
+
 static bool set_plan(struct config *config, const char *text, char *why) {
     (void)text, (void)why;
     config->action = CONFIG_PLAN;
@@ -237,6 +245,9 @@ static const struct flag flags[] = {
     { "store-bytes", "SIZE", "256M", NULL, read_store_bytes, "of them, all workers together" },
     { "store-objects", "N", NULL, "one per 4K of --store-bytes, at least 1024", read_store_objects,
       "responses that may be kept at a time: their index takes memory" },
+    { "cache-wait", "TIME", "5s", NULL, read_cache_wait,
+      "for the response of another request to the same key; then its own handler runs" },
+    { "cache-waiters", "N", "1024", NULL, read_cache_waiters, "requests that wait so at a time, per worker; more get 503" },
     { "log-level", "LEVEL", "info", NULL, read_log_level, "error, warn, info or debug" },
     { "log-format", "text|json", "text", NULL, read_log_format, "what the lines on standard error look like" },
     { "access-log", "PATH|-|off", "off", NULL, read_access_log, "a line for each answer, to a file or standard output" },

@@ -81,6 +81,8 @@ struct config {
     enum log_level log_level;
     enum log_format log_format;
     uint32_t statements;      /* of the application */
+    uint32_t cache_waiters;   /* per worker: requests that wait for the response of another */
+    uint64_t cache_wait_ns;   /* for so long at most */
     bool db_on;               /* the application has statements, and somebody said where the database is */
     struct pg_settings db;    /* complete when db_on */
     struct config_db db_limits;

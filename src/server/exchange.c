@@ -1,6 +1,7 @@
 #include "server/exchange.h"
 
 #include "mem/assert.h"
+#include "server/cache.h"
 #include "server/db_query.h"
 #include "server/log.h"
 #include "server/waits.h"
@@ -58,6 +59,11 @@ static bool is_vain(const struct rm_exchange *x) {
     return x->streaming && x->http.conn != NULL && (x->http.failed || x->http.silent);
 }
 
+/* Others wait for what it answers, and so it goes on whether its client is there or not. */
+static bool leads(const struct rm_exchange *x) {
+    return x->caching != NULL && x->caching->leads;
+}
+
 unsigned rm_ended(const struct rm_exchange *x) {
     unsigned ended = x->ended;
     if (worker_of(x->http.shared)->life != WORKER_SERVING) {
@@ -69,11 +75,11 @@ unsigned rm_ended(const struct rm_exchange *x) {
     if (x->http.conn != NULL && conn_of(x)->peer_ended) {
         ended |= RM_END_HALF;
     }
-    return ended;
+    return leads(x) ? ended & RM_END_DRAIN : ended;
 }
 
 bool rm_gone(const struct rm_exchange *x) {
-    return x->http.conn == NULL || is_vain(x);
+    return !leads(x) && (x->http.conn == NULL || is_vain(x));
 }
 
 void rm_on_end(struct rm_exchange *x, rm_handler_fn *end) {
@@ -91,6 +97,13 @@ void exchange_due(struct rm_exchange *x) {
     x->due = true;
     list_remove(&x->parked);
     list_append(&worker_of(x->http.shared)->due, &x->parked);
+}
+
+void exchange_begin_due(struct rm_exchange *x, rm_handler_fn *handler) {
+    counter_add(&worker_of(x->http.shared)->figures.parked, 1);
+    list_init(&x->parked);
+    rm_then(x, handler);
+    exchange_due(x);
 }
 
 /* `reasons`: all that there are. */
@@ -115,7 +128,7 @@ void exchange_notice(struct rm_exchange *x) {
 
 void exchange_lost(struct http_exchange *http) {
     struct rm_exchange *x = exchange_of(http);
-    x->ended = (uint8_t)(rm_ended(x) & RM_END_HALF) | RM_END_GONE;
+    x->ended = (conn_of(x)->peer_ended ? RM_END_HALF : 0) | RM_END_GONE;
     notice(x, rm_ended(x));
     if (x->flushing) {
         exchange_due(x);
@@ -204,6 +217,9 @@ void exchange_run(struct rm_exchange *x, rm_handler_fn *handler) {
     }
     if (x->asks) {
         queries_end(x);
+    }
+    if (x->caching != NULL) {
+        cache_finish(x);
     }
     http_exchange_finish(&x->http);
 }

@@ -14,6 +14,7 @@
 #include "ringmain.h"
 #include "server/list.h"
 
+struct caching;
 struct db_session;
 struct wait;
 struct worker;
@@ -30,6 +31,7 @@ struct rm_exchange {
     const struct observe_client *client; /* who asked, kept by observe_park; in the workspace */
     struct rm_query *queries;   /* all that are not given back yet, in order, a ring: the last one; NULL: none */
     struct db_session *session; /* of the transaction that was begun */
+    struct caching *caching;    /* it was not answered from the store at once: cache.c has to be told when it is */
     struct wait *waiting; /* what was started and has not completed, but a flush */
     uint32_t waits;       /* what was started and has not completed */
     uint8_t ready;        /* of the last descriptor: enum RM_READABLE ... */
@@ -77,6 +79,9 @@ void exchange_waited(struct rm_exchange *x);
 
 /* The exchange is looked at at the end of this turn; nothing when it isn't parked. */
 void exchange_due(struct rm_exchange *x);
+
+/* An exchange that has not run yet: `handler` runs at the end of this turn. */
+void exchange_begin_due(struct rm_exchange *x, rm_handler_fn *handler);
 
 /* True when an exchange that flushes has nothing to wait for any more. */
 bool exchange_flushed(const struct rm_exchange *x);

@@ -174,6 +174,9 @@ static void describe_request(const struct worker *worker, const struct http_requ
 /* ----------------------------------------------------------------------------------------------------- hooks ---- */
 
 [[gnu::noinline]] static void observe_any(struct worker *worker, const struct http_exchange *x) {
+    if (x->shadow) { /* nobody has asked */
+        return;
+    }
     if (x->conn != NULL) {
         rm_assert(x->status >= OBSERVE_STATUS_MIN);
         rm_assert(x->status < OBSERVE_STATUS_MIN + OBSERVE_STATUSES);

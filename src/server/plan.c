@@ -2,6 +2,7 @@
 
 #include "mem/assert.h"
 #include "mem/chain.h"
+#include "server/cache.h"
 #include "server/conn.h"
 #include "server/db.h"
 #include "server/db_query.h"
@@ -66,6 +67,8 @@ static void make_rows(struct plan *plan, const struct config *config, uint32_t c
     rows[PLAN_WATCHES] = row("watches", "a watched descriptor, a periodic timer", sizeof(union watch_item), config->watches);
     rows[PLAN_OFFLOADS] = row("offloads", "a job for a helper thread", sizeof(struct offload), config->offloads);
     make_query_rows(plan, config, exchanges);
+    rows[PLAN_PINS] = row("pins", "a body that is sent from the store", sizeof(struct cache_pin),
+                          config->caches ? exchanges : 0);
     rows[PLAN_BLOCKS] = row("blocks", "output, from its writing to its send", BLOCK_BYTES,
                             conns * BLOCKS_PER_CONN + BLOCKS_SHARED + db_conns(config) * DB_BLOCKS_PER_CONNECTION);
     rows[PLAN_SEGMENTS] = row("segments", "a send of several blocks", sizeof(struct iovec) * RING_SEGMENTS_MAX,

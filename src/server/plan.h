@@ -19,6 +19,7 @@ enum plan_part {
     PLAN_OFFLOADS,
     PLAN_QUERIES,
     PLAN_SESSIONS,
+    PLAN_PINS,
     PLAN_BLOCKS,
     PLAN_SEGMENTS,
     PLAN_CARRIES,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/builtin.h"
+#include "server/cache.h"
 #include "server/db.h"
 #include "server/worker.h"
 
@@ -147,6 +148,9 @@ int server_open(struct server *server, const struct config *config, const struct
     add_places(server, config);
     int code = compile_routes(server, app->routes, why);
     if (code == EXIT_FINE) {
+        code = cache_compile(server, why);
+    }
+    if (code == EXIT_FINE) {
         code = db_statements_make(server, why);
     }
     if (code == EXIT_FINE) {
@@ -161,6 +165,7 @@ int server_open(struct server *server, const struct config *config, const struct
 }
 
 void server_release(struct server *server) {
+    cache_free(server);
     free(server->table);
     free(server->routes);
     free(server->router);

@@ -10,6 +10,8 @@
 #include "server/plan.h"
 #include "server/resources.h"
 
+struct cache_route;
+struct flights;
 struct logger;
 struct pg_statement;
 struct store;
@@ -39,6 +41,9 @@ struct server {
     struct http_router *admin_router; /* of the admin listeners; NULL: there is none */
     struct pg_statement *statements;  /* the application's, then those of src/pg */
     uint32_t statement_count;
+    struct cache_route *cached;       /* by route: of those that cache; NULL: none does, */
+    struct flights *flights;          /* and this is NULL, too */
+    void *flights_memory;
     struct plan plan;
     struct ring_config ring;                          /* helpers and world are set by the caller of server_open */
     struct listen_place places[CONFIG_LISTENERS_MAX]; /* where to listen */

@@ -1,6 +1,7 @@
 #include "server/waits.h"
 
 #include "mem/assert.h"
+#include "server/cache.h"
 #include "server/db_query.h"
 #include "server/exchange.h"
 #include "server/watches.h"
@@ -29,6 +30,10 @@ void wait_end(struct wait *wait) {
         wait->next->back = wait->back;
     }
     switch ((enum wait_kind)wait->kind) {
+    case WAIT_FLIGHT:
+        cache_wait_ends(x);
+        pool_give(&pools[PLAN_WAITS], wait);
+        break;
     case WAIT_TIMER:
     case WAIT_DESCRIPTOR: pool_give(&pools[PLAN_WAITS], wait); break;
     case WAIT_JOB: pool_give(&pools[PLAN_OFFLOADS], LIST_OWNER(wait, struct offload, wait)); break;
@@ -41,6 +46,7 @@ void waits_cancel(struct rm_exchange *x) {
     for (struct wait *wait = x->waiting, *next; wait != NULL; wait = next) {
         next = wait->next;
         switch ((enum wait_kind)wait->kind) {
+        case WAIT_FLIGHT:
         case WAIT_TIMER: timers_cancel(&worker->timers, &wait->timer); break;
         case WAIT_DESCRIPTOR: watch_leave(wait); break;
         case WAIT_QUERY: query_leave(LIST_OWNER(wait, struct rm_query, wait)); break;

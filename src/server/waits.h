@@ -1,6 +1,7 @@
-/* What parked exchanges wait for: timers, descriptors (server/watches.h), offloaded jobs and queries (server/db.h). Each is
+/* What parked exchanges wait for: timers, descriptors (server/watches.h), offloaded jobs, queries (server/db.h), and responses
+ * that another exchange computes (server/cache.h). Each is
  * one item of a pool, on the list of its exchange; when it is over its item goes back (a query's stays: it has a result), and
- * the exchange goes on when that was the last one. A flush is the fifth thing to wait for; it needs no item, see exchange.h.
+ * the exchange goes on when that was the last one. A flush is one more thing to wait for; it needs no item, see exchange.h.
  * Depends on: exchange.h, ring, timers. One thread: the worker's; only an offloaded function runs on a helper's. */
 #ifndef RM_SERVER_WAITS_H
 #define RM_SERVER_WAITS_H
@@ -13,13 +14,13 @@
 struct rm_exchange;
 struct rm_watch;
 
-enum wait_kind { WAIT_TIMER, WAIT_DESCRIPTOR, WAIT_JOB, WAIT_QUERY };
+enum wait_kind { WAIT_TIMER, WAIT_DESCRIPTOR, WAIT_JOB, WAIT_QUERY, WAIT_FLIGHT };
 
 struct wait {
     struct rm_exchange *x;
     struct wait *next, **back; /* on x->waiting */
     union {
-        struct timer timer; /* WAIT_TIMER */
+        struct timer timer; /* WAIT_TIMER; WAIT_FLIGHT: its deadline */
         struct {
             struct rm_watch *watch;
             struct link line; /* on watch->line */

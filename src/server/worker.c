@@ -132,6 +132,7 @@ int worker_open(struct worker *worker, struct server *server, uint32_t index, ch
     list_init(&worker->again);
     list_init(&worker->due);
     list_init(&worker->parked);
+    cache_init(worker);
     int code = open_slab(worker, why);
     if (code == EXIT_FINE) {
         code = open_ring(worker, why);
@@ -172,11 +173,13 @@ static void drop_output(struct worker *worker) {
 
 void worker_release(struct worker *worker) {
     if (worker->ring != NULL) {
+        cache_leave(worker, false); /* the others may be released already */
         ring_release(worker->ring);
         worker->ring = NULL;
         worker->http.lost = NULL; /* nobody goes on any more, */
         worker->http.done = NULL; /* and nobody counts */
         drop_output(worker);
+        cache_before_wait(worker, true);
     }
     if (worker->started && worker->server->app->worker_stop != NULL) {
         worker->server->app->worker_stop(worker_wrap(worker));
@@ -372,9 +375,17 @@ static void run_again(struct link *left) {
 
 int32_t worker_turn(struct worker *worker) {
     bool more = !list_empty(&worker->again) || !list_empty(&worker->due) || (worker->db != NULL && worker->db->more);
+    if (worker->store != NULL) {
+        more |= cache_woken(&worker->cache);
+        cache_before_wait(worker, !more);
+    }
     int32_t result = ring_wait(worker->ring, more ? IN_THE_PAST_NS : timers_next(&worker->timers));
     if (result < 0) {
+        cache_leave(worker, true);
         return result;
+    }
+    if (worker->store != NULL) {
+        cache_after_wait(worker);
     }
     worker->turn++;
     struct link left;
@@ -390,6 +401,9 @@ int32_t worker_turn(struct worker *worker) {
     }
     run_again(&left);
     run_timers(worker);
+    if (cache_woken(&worker->cache)) {
+        cache_look(worker);
+    }
     if (!list_empty(&worker->due)) {
         exchanges_run_due(worker);
     }
@@ -398,6 +412,9 @@ int32_t worker_turn(struct worker *worker) {
     }
     if (worker->life == WORKER_DRAINING) {
         end_drain(worker);
+    }
+    if (worker->life != WORKER_SERVING && worker_done(worker)) {
+        cache_leave(worker, true);
     }
     observe_turn(worker);
     worker_publish(worker); /* before the answers leave: who has one finds it counted */

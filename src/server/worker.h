@@ -10,8 +10,9 @@
 
 #include "http/http.h"
 #include "ring/ring.h"
-#include "server/conn.h"
 #include "mem/counter.h"
+#include "server/cache.h"
+#include "server/conn.h"
 #include "server/observe.h"
 #include "server/plan.h"
 #include "server/server.h"
@@ -50,6 +51,7 @@ struct worker_figures {
     uint64_t log_lines, log_bytes; /* handed to the access log */
     uint64_t log_dropped;          /* lines that there was no room for */
     uint64_t log_wakes;            /* times its thread had to be woken: a write(2) each */
+    struct cache_figures cached;
     /* copied from their owners at the end of each turn */
     uint64_t requests;
     uint64_t responses[6]; /* http_shared */
@@ -83,8 +85,10 @@ struct worker {
     bool accepting;       /* false: ring_accept(off) until slots return */
     uint8_t life;         /* enum worker_life */
     struct db *db;        /* NULL: there is none */
+    struct store *store;  /* the server's; NULL: no route caches */
     uint64_t timers_late_ns; /* how late a connection's timer may be: TIMERS_GRID_NS, 0 while draining */
     struct worker_figures figures;
+    struct cache_worker cache;
 
     /* start and end */
     uint32_t index;
