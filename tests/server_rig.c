@@ -1,6 +1,8 @@
 #include "server_rig.h"
 
-#include "mem/store.h"
+#include "server/storage.h"
+
+enum { STORE_BYTES_MAX = 8 << 20 }; /* of memory that is there at once */
 
 #define MS UINT64_C(1000000)
 
@@ -23,7 +25,8 @@ static void set_up_worker(struct rig *rig, const struct rm_app *app, const char 
         fail_msg("%s", why);
     }
     if (rig->server.cached != NULL && rig->server.store == NULL) {
-        struct store_config store = { .bytes = 8 << 20, .objects = 4096, .readers = rig->config.workers };
+        struct store_config store = storage_config(&rig->config);
+        store.bytes = store.bytes < STORE_BYTES_MAX ? store.bytes : STORE_BYTES_MAX;
         struct store_report report;
         assert_int_equal(store_open(&store, &rig->server.store, &report), 0);
     }
