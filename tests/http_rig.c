@@ -30,10 +30,8 @@ static const struct http_route routes[RIG_ROUTES_COUNT] = {
     ROUTE("GET", "/stream/{n}", HTTP_BODY_NONE, RIG_STREAM),
     ROUTE("GET", "/cut/{n}", HTTP_BODY_NONE, RIG_CUT),
     ROUTE("OPTIONS", "/own", HTTP_BODY_NONE, RIG_OPTIONS),
+    ROUTE("GET", "/cached/{n}", HTTP_BODY_NONE, RIG_CACHED),
 };
-
-/* No body that a client sends is likely to hold it. */
-#define STREAMED_TYPE "text/x-streamed-7f3a9c51"
 
 /* The user part of an exchange. */
 struct rig_exchange {
@@ -110,6 +108,7 @@ void rig_reset(struct rig *rig) {
     rig->lent = rig->released = rig->cuts = rig->done = 0;
     rig->requests = rig->shared.requests;
     rig->output_len = 0;
+    rig->cached.meta_bytes = 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------ handlers ---- */
@@ -233,7 +232,7 @@ static void stream_on(struct rig *rig, struct http_exchange *x) {
 
 static void begin_stream(struct rig *rig, struct http_exchange *x) {
     mine(x)->written = 0;
-    http_response_stream(x, 200, SPAN(STREAMED_TYPE));
+    http_response_stream(x, 200, SPAN(RIG_STREAMED_TYPE));
     stream_on(rig, x);
 }
 
@@ -249,6 +248,7 @@ static void run(struct rig *rig, struct http_exchange *x) {
     case RIG_STREAM:
     case RIG_CUT: begin_stream(rig, x); return;
     case RIG_HOST: answer_host(x); break;
+    case RIG_CACHED: rig_cached(rig, x, count_of(x)); break;
     case RIG_MIRROR:
     case RIG_ANSWER: break;
     case RIG_ANSWER_EARLY:
@@ -327,7 +327,7 @@ void rig_go_on(struct rig *rig, struct span input) {
             streaming = x;
             mine(x)->sum = 0;
             if (x->route->index == RIG_MIRROR) {
-                http_response_stream(x, 200, SPAN(STREAMED_TYPE));
+                http_response_stream(x, 200, SPAN(RIG_STREAMED_TYPE));
             }
             break;
         case HTTP_PIECE: piece_came(rig, x, piece); break;
@@ -554,7 +554,7 @@ const char *rig_summary(struct rig *rig) {
 
 /* The bytes up to the next chunked body; all when there is none. */
 static size_t up_to_chunks(struct span rest) {
-    static const char type[] = STREAMED_TYPE "\r\n", coding[] = "Transfer-Encoding: chunked\r\n\r\n";
+    static const char type[] = RIG_STREAMED_TYPE "\r\n", coding[] = "Transfer-Encoding: chunked\r\n\r\n";
     const char *at = rest.data, *end = rest.data + rest.len;
     while ((at = memmem(at, (size_t)(end - at), type, sizeof type - 1)) != NULL) {
         const char *found = memmem(at, (size_t)(end - at), coding, sizeof coding - 1);

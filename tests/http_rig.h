@@ -5,7 +5,7 @@
 #define RM_TESTS_HTTP_RIG_H
 
 #include "guard.h"
-#include "http/http.h"
+#include "http/cache.h"
 
 /* What the routes do; http_route.index. */
 enum rig_route {
@@ -29,8 +29,13 @@ enum rig_route {
     RIG_STREAM,      /* GET /stream/{n}: n bytes, streamed: written, lent and flushed, parks twice */
     RIG_CUT,         /* GET /cut/{n}: the same, cut at its end */
     RIG_OPTIONS,     /* OPTIONS /own: "ok" */
+    RIG_CACHED,      /* GET /cached/{n}: n bytes, answered from the store when the last one that was stored had as many; 404 is
+                        not found, and 1000 are streamed. With Authorization and with a body as if there were no store */
     RIG_ROUTES_COUNT,
 };
+
+/* Of streamed responses. No body that a client sends is likely to hold it. */
+#define RIG_STREAMED_TYPE "text/x-streamed-7f3a9c51"
 
 enum {
     RIG_OUTPUT_MAX = 16 * 1024 * 1024,
@@ -45,6 +50,13 @@ struct rig_sizes {
 };
 
 extern const struct rig_sizes rig_plenty;
+
+struct rig_cached {
+    uint64_t n;
+    uint32_t meta_bytes; /* 0: nothing is stored */
+    char meta[HTTP_META_BYTES_MAX];
+    char body[RIG_BEGIN_MAX], scratch[RIG_BEGIN_MAX];
+};
 
 struct rig {
     struct pool exchanges, carries, blocks, bodies;
@@ -67,6 +79,7 @@ struct rig {
     char *output;      /* everything that came out, taken from `out` */
     size_t output_len;
     bool output_cut; /* set by rig_decode: the last body ended without its end */
+    struct rig_cached cached;
 };
 
 /* Allocates. Ends the program when it can't. */
@@ -109,6 +122,9 @@ const char *rig_leak(const struct rig *rig);
 
 /* http_conn_release, and the parked ones finish without a client. */
 void rig_release(struct rig *rig);
+
+/* The handler of RIG_CACHED: http_rig_cache.c. */
+void rig_cached(struct rig *rig, struct http_exchange *x, uint64_t n);
 
 /* Invariants that hold between calls: NULL, or the one that does not. */
 const char *rig_insane(const struct rig *rig);

@@ -214,9 +214,6 @@ struct http_exchange {
         };
         uint16_t barred; /* both at once; 0: a response may begin as ever */
     };
-    bool finished;            /* the response is complete; waiting for its turn */
-    bool close_after;         /* the connection ends after this response */
-    bool continue_owed;       /* the client waits for 100 (Continue) before it sends the body */
     union {
         struct {
             bool silent;   /* the body is counted, but not sent: HEAD, 204, 304, and when the client has gone. Set when the
@@ -225,6 +222,9 @@ struct http_exchange {
         };
         uint16_t aside; /* both at once; 0: the body goes straight to *out */
     };
+    bool finished;            /* the response is complete; waiting for its turn */
+    bool close_after;         /* the connection ends after this response */
+    bool continue_owed;       /* the client waits for 100 (Continue) before it sends the body */
     bool chunked;             /* its body is sent in chunks; else it ends with the connection */
     bool left;                /* something of it may have left: it can't be rolled back any more */
     bool cut;                 /* it ends here, incomplete (then it has failed, too) */

@@ -313,8 +313,8 @@ enum { BODY_WITH_HEAD_BYTES_MAX = 2048 };
 
 static void open_without_body(struct http_exchange *x, const struct head *head);
 
-static bool may_begin(const struct http_exchange *x, const struct head *head) {
-    return x->status == 0 && head->status >= STATUS_MIN && head->status <= STATUS_MAX;
+static inline bool is_mistake(const struct http_exchange *x, const struct head *head) {
+    return x->status != 0 || head->status < STATUS_MIN || head->status > STATUS_MAX;
 }
 
 /* A response that goes nowhere, because it has failed, or not at once. What is streamed can't be kept. */
@@ -322,7 +322,7 @@ static bool may_begin(const struct http_exchange *x, const struct head *head) {
     if (x->failed) {
         return;
     }
-    if (!may_begin(x, head)) {
+    if (is_mistake(x, head)) {
         http_response_fail(x, 500);
         return;
     }
@@ -341,7 +341,7 @@ static bool may_begin(const struct http_exchange *x, const struct head *head) {
         open_barred(x, head, body);
         return;
     }
-    if (!may_begin(x, head)) {
+    if (is_mistake(x, head)) {
         http_response_fail(x, 500);
         return;
     }
