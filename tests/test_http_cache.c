@@ -566,6 +566,11 @@ static void finish_captured(void *x) {
     http_exchange_finish(x);
 }
 
+static void finish_failed(void *x) {
+    http_response_fail(x, 500);
+    http_exchange_finish(x);
+}
+
 static void capture_twice(void *x) {
     http_response_capture(x);
 }
@@ -574,6 +579,7 @@ static void test_asserts(void **state) {
     (void)state;
     struct http_exchange *x = capture(GET("/ok"));
     assert_true(asserts(finish_captured, x));
+    assert_true(asserts(finish_failed, x));
     assert_true(asserts(capture_twice, x));
     assert_false(keep_and_finish(x, &rule_plain));
 }

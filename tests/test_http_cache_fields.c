@@ -268,7 +268,7 @@ static void test_meta_limits(void **state) {
 /* --------------------------------------------------------------------------------------------------- any bytes ---- */
 
 static bool inside(struct span outer, struct span inner) {
-    return inner.len == 0 || (inner.data >= outer.data && inner.data + inner.len <= outer.data + outer.len);
+    return inner.len <= outer.len && inner.data >= outer.data && inner.data <= outer.data + (outer.len - inner.len);
 }
 
 /* Whatever the bytes are, and wherever they end: nothing behind them is read, and what it gives lies in them. */

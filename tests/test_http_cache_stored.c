@@ -365,6 +365,7 @@ static void test_shadow(void **state) {
         assert_non_null(shadow);
         assert_null(shadow->conn);
         assert_true(shadow->shadow);
+        assert_true(shadow->request.settled);
         assert_false(x->shadow);
         assert_ptr_equal(shadow->route, x->route);
         assert_int_equal(shadow->began_ns, 7);
