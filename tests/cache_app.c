@@ -80,6 +80,12 @@ static enum rm_step answer(struct rm_exchange *x) {
 static enum rm_step on_end(struct rm_exchange *x) {
     cache_ends++;
     cache_reasons = rm_ended(x);
+    char stubborn[32];
+    if (asked(x, "stubborn", stubborn)[0] != '\0') {
+        rm_sleep(x, 60000 * MS);
+        rm_then(x, on_end);
+        return RM_PARK;
+    }
     return rm_text(x, 503, "ended");
 }
 
