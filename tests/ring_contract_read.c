@@ -46,7 +46,7 @@ static int disk_file(struct rig *rig) {
     return fd;
 }
 
-/* A file in memory, whose reads io_uring cannot do at once before 6.19 or so. */
+/* A file in memory. */
 static int memory_file(struct rig *rig) {
     int fd = memfd_create("contract", MFD_CLOEXEC);
     RIG_CHECK(rig, fd >= 0);
@@ -104,6 +104,30 @@ static void read_pieces(struct rig *rig, int fd) {
 static void reads_what_is_cached(struct rig *rig) {
     rig_open(rig, &(struct rig_options){ .helpers = true });
     read_pieces(rig, disk_file(rig));
+}
+
+/* The ring does it itself where it can: no helper is there to be asked. Where the memory is registered it is a fixed read. */
+static void reads_without_helpers(struct rig *rig) {
+    enum { BYTES = 100000 };
+    struct reading reading = { .bytes = BYTES, .read.user = &reading };
+    char *own = malloc(BYTES + 1);
+    assert_non_null(own);
+    rig_open(rig, NULL);
+    rig->on_event = on_read;
+    int fd = disk_file(rig);
+    for (uint32_t i = 0; i < 3; i++) {
+        reading.to = rig->zone != NULL && i > 0 ? rig->zone + i * 1000 : own;
+        reading.offset = i * 777;
+        reading.ends = 0;
+        memset(reading.to, UNTOUCHED, BYTES + 1);
+        ring_read(rig->ring[SERVER], fd, reading.offset, reading.to, BYTES, &reading.read);
+        RIG_UNTIL(rig, reading.ends == 1);
+        check_bytes(rig, &reading);
+    }
+    RIG_CHECK(rig, ring_counters(rig->ring[SERVER])->reads_helped == 0);
+    RIG_CHECK(rig, ring_counters(rig->ring[SERVER])->calls[RING_CALL_pread64] == 0);
+    free(own);
+    close(fd);
 }
 
 static void reads_what_is_cold(struct rig *rig) {
@@ -203,6 +227,8 @@ static void reads_fail_by_chance(struct rig *rig) {
 
 const struct contract_scenario contract_read[] = {
     { .name = "reads_what_is_cached", .run = reads_what_is_cached, .threads = true },
+    { .name = "reads_without_helpers", .run = reads_without_helpers, .needs = ROW_URING,
+      .skip_reason = "the others have helpers read" },
     { .name = "reads_what_is_cold", .run = reads_what_is_cold, .threads = true },
     { .name = "reads_files_in_memory", .run = reads_files_in_memory, .threads = true },
     { .name = "reads_the_whole_file", .run = reads_the_whole_file },

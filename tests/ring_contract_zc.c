@@ -21,12 +21,14 @@ static const struct ring_counters *counters(const struct rig *rig, enum side sid
 
 /* Large enough goes without a copy, and the kernel says what became of it. */
 static void zc_sends(struct rig *rig) {
+    uint32_t workers = process_kernel_workers();
     rig_open_listening(rig, NULL);
     struct link *client = rig_pair(rig), *server = client->peer;
     for (uint32_t i = 1; i <= 20; i++) {
         link_send_segments(server, PIECE - i, 1 + i % 7, i % 2 == 0 ? RING_SEND_LOUD : RING_SEND_QUIET);
         RIG_UNTIL(rig, server->sents == i && client->received == server->sent);
     }
+    RIG_CHECK(rig, process_kernel_workers() <= workers);
     RIG_CHECK(rig, counters(rig, SERVER)->sends_zc >= 20);
     RIG_CHECK(rig, counters(rig, SERVER)->sends_zc_fallback == 0);
     RIG_CHECK(rig, counters(rig, SERVER)->sends_zc_copied <= counters(rig, SERVER)->sends_zc);

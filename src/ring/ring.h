@@ -347,8 +347,9 @@ struct ring_read {
 
 /* Reads `bytes` (> 0, at most INT32_MAX) of a plain file from `offset` on into `to`; short reads go on until all is there or
  * the file ends. `fd` stays open, `to` and *read are the ring's until RING_READ; there is no way to cancel, and ring_release
- * waits (RING_READ does not come then). Reads of a ring may end in any order. A helper thread does what may block: the
- * configuration must name helpers (asserted when there is something for them to do). pread(2). */
+ * waits (RING_READ does not come then). Reads of a ring may end in any order. uring reads what is in the page cache with the
+ * turn's own call, into registered memory without pinning it; a helper thread does what may block, and all of it on epoll: the
+ * configuration must name helpers (asserted when there is something for them to do). pread(2), preadv2(2): RWF_NOWAIT. */
 void ring_read(struct ring *ring, int fd, uint64_t offset, void *to, uint32_t bytes, struct ring_read *read);
 
 /* The helper pool of a process: `threads` (2) threads, made here, which run jobs for any ring. NULL with errno. */
