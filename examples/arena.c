@@ -13,12 +13,13 @@
  *     GET  /stats /metrics        the server's own figures, JSON and Prometheus text
  *     GET  /healthz               ok
  *
- * and those of arena_db.h, which ask a database. */
+ * those of arena_cache.h, whose answers are kept, and those of arena_db.h, which ask a database. */
 #include <ringmain.h>
 
 #include <stdio.h>
 #include <string.h>
 
+#include "arena_cache.h"
 #include "arena_data.h"
 #include "arena_db.h"
 
@@ -26,6 +27,9 @@ enum { JSON_ITEMS_MAX = 50, SLEEP_MS_MAX = 60000, BYTES_MAX = 256 * 1024 };
 
 static const char *data_path;           /* --dataset */
 static const char *shared_sync = "off"; /* --shared-sync */
+static const char *item_ttl = "200ms";  /* --item-ttl */
+static const char *item_gap = "0";      /* --item-gap */
+static const char *cached_ttl = "60s";  /* --cached-ttl */
 static struct data_set data;
 static char letters[BYTES_MAX];
 
@@ -182,32 +186,39 @@ static enum rm_step healthz(struct rm_exchange *x) {
     return rm_text(x, 200, "ok\n");
 }
 
-static const struct rm_route routes[] = {
-    { "GET", "/pipeline", pipeline, RM_BODY_NONE, NULL },
-    { "GET", "/baseline11", baseline_get, RM_BODY_NONE, NULL },
-    { "POST", "/baseline11", baseline_post, RM_BODY_BUFFERED, NULL },
-    { "GET", "/json/{count}", json, RM_BODY_NONE, NULL },
+static struct rm_route routes[] = {
+    { "GET", "/pipeline", pipeline },
+    { "GET", "/baseline11", baseline_get },
+    { "POST", "/baseline11", baseline_post, RM_BODY_BUFFERED },
+    { "GET", "/json/{count}", json },
     { "POST", "/upload", upload, RM_BODY_STREAMED, upload_piece },
-    { "POST", "/echo", echo, RM_BODY_BUFFERED, NULL },
-    { "GET", "/sleep/{ms}", sleep_ms, RM_BODY_NONE, NULL },
-    { "GET", "/bytes/{n}", bytes_lent, RM_BODY_NONE, NULL },
-    { "GET", "/bytes/{n}/copied", bytes_copied, RM_BODY_NONE, NULL },
-    { "GET", "/stats", rm_stats, RM_BODY_NONE, NULL },
-    { "GET", "/metrics", rm_metrics, RM_BODY_NONE, NULL },
-    { "GET", "/healthz", healthz, RM_BODY_NONE, NULL },
-    { "GET", "/async-db", db_prices, RM_BODY_NONE, NULL },
-    { "GET", "/crud/items", db_category, RM_BODY_NONE, NULL },
-    { "GET", "/crud/items/{id}", db_item, RM_BODY_NONE, NULL },
-    { "POST", "/crud/items", db_upsert, RM_BODY_BUFFERED, NULL },
-    { "PUT", "/crud/items/{id}", db_update, RM_BODY_BUFFERED, NULL },
-    { "GET", "/db/two", db_two, RM_BODY_NONE, NULL },
-    { "POST", "/db/transfer", db_transfer, RM_BODY_BUFFERED, NULL },
+    { "POST", "/echo", echo, RM_BODY_BUFFERED },
+    { "GET", "/sleep/{ms}", sleep_ms },
+    { "GET", "/bytes/{n}", bytes_lent },
+    { "GET", "/bytes/{n}/copied", bytes_copied },
+    { "GET", "/stats", rm_stats },
+    { "GET", "/metrics", rm_metrics },
+    { "GET", "/healthz", healthz },
+    { "GET", "/cached/{n}", cached, .cache = &cached_cache },
+    { "GET", "/slow/{key}", slow, .cache = &slow_cache },
+    { "GET", "/slow-grace/{key}", slow, .cache = &slow_grace_cache },
+    { "GET", "/slow-count/{key}", slow_count },
+    { "GET", "/async-db", db_prices },
+    { "GET", "/crud/items", db_category },
+    { "GET", "/crud/items/{id}", db_item, .cache = &db_item_cache },
+    { "POST", "/crud/items", db_upsert, RM_BODY_BUFFERED },
+    { "PUT", "/crud/items/{id}", db_update, RM_BODY_BUFFERED },
+    { "GET", "/db/two", db_two },
+    { "POST", "/db/transfer", db_transfer, RM_BODY_BUFFERED },
     { 0 },
 };
 
 static const struct rm_option options[] = {
     { "dataset", "FILE", "items for /json, see examples/arena_data.h [dataset.tsv beside the program]", &data_path },
     { "shared-sync", "on|off", "/crud/items/{id} shares its Sync with other requests [off]", &shared_sync },
+    { "item-ttl", "TIME", "/crud/items/{id} is kept for so long; 0: it is not kept [200ms]", &item_ttl },
+    { "item-gap", "TIME", "and waits between having read its row and answering; for tests [0]", &item_gap },
+    { "cached-ttl", "TIME", "/cached/{n} is kept for so long [60s]", &cached_ttl },
     { 0 },
 };
 
@@ -225,8 +236,44 @@ static bool totals_fit(const char *path) {
     return true;
 }
 
+/* False, after a line on stderr, when a time is none. */
+static bool read_times(void) {
+    const struct {
+        const char *name, *text;
+        bool zero;
+        uint64_t *ns;
+    } times[] = {
+        { "item-ttl", item_ttl, true, &db_item_cache.ttl_ns },
+        { "item-gap", item_gap, true, &db_item_gap_ns },
+        { "cached-ttl", cached_ttl, false, &cached_cache.ttl_ns },
+    };
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        if (!cache_read_time(times[i].text, times[i].zero, times[i].ns)) {
+            fprintf(stderr, "arena: --%s must be a time such as 250ms, 2s or 1m\n", times[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Without a time to live there is nothing that keeps the items. */
+static void drop_item_cache(void) {
+    for (size_t i = 0; routes[i].method != NULL; i++) {
+        if (routes[i].cache == &db_item_cache) {
+            routes[i].cache = NULL;
+        }
+    }
+}
+
 static int start(void) {
     char path[4096];
+    if (!read_times()) {
+        return 2;
+    }
+    if (db_item_cache.ttl_ns == 0) {
+        drop_item_cache();
+    }
+    cache_start();
     if (strcmp(shared_sync, "on") != 0 && strcmp(shared_sync, "off") != 0) {
         fprintf(stderr, "arena: --shared-sync must be on or off\n");
         return 2;

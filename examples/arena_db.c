@@ -149,12 +149,71 @@ static enum rm_step answer_with(struct rm_exchange *x, int status, struct rm_que
     return RM_DONE;
 }
 
+/* --------------------------------------------------------------------------------------------------- keeping ---- */
+
+/* By the number, so that 1 and 01 are one item. What can't be an id is told so by the handler, each time. */
+static bool item_key(const struct rm_exchange *x, struct rm_key *key) {
+    int64_t id;
+    if (!rm_int(rm_param(x, "id"), &id) || id < INT32_MIN || id > INT32_MAX) {
+        return false;
+    }
+    rm_key_int(key, id);
+    return true;
+}
+
+struct rm_cache db_item_cache = { .name = "items", .ttl_ns = 200000000, .key = item_key };
+uint64_t db_item_gap_ns;
+
+/* An item may have changed. Called whatever became of the statement: one whose connection was lost, or that took too long, may
+ * have run. Without a cache there is nothing to remove. */
+static void item_changed(struct rm_exchange *x, int64_t id) {
+    struct rm_key key;
+    if (db_item_cache.ttl_ns > 0) {
+        rm_key_begin(&key, &db_item_cache);
+        rm_key_int(&key, id);
+        rm_purge(rm_worker(x), &key);
+    }
+}
+
+static enum rm_step done(struct rm_exchange *x) {
+    (void)x;
+    return RM_DONE;
+}
+
 static enum rm_step answer_item(struct rm_exchange *x) {
-    return answer_with(x, 200, rm_result(x, 0));
+    enum rm_step step = answer_with(x, 200, rm_result(x, 0));
+    if (db_item_gap_ns == 0) {
+        return step;
+    }
+    rm_sleep(x, db_item_gap_ns);
+    rm_then(x, done);
+    return RM_PARK;
+}
+
+/* The id is the state of an exchange that changes an item. */
+static enum rm_step answer_changed(struct rm_exchange *x, int status) {
+    const int64_t *id = rm_state(x);
+    item_changed(x, *id);
+    return answer_with(x, status, rm_result(x, 0));
+}
+
+static enum rm_step answer_updated(struct rm_exchange *x) {
+    return answer_changed(x, 200);
 }
 
 static enum rm_step answer_created(struct rm_exchange *x) {
-    return answer_with(x, 201, rm_result(x, 0));
+    return answer_changed(x, 201);
+}
+
+/* False: there is no memory; 500 is answered. */
+static bool remember_id(struct rm_exchange *x, int64_t id) {
+    int64_t *kept = rm_alloc(x, sizeof *kept);
+    if (kept == NULL) {
+        return false;
+    }
+    *kept = id;
+    rm_set_state(x, kept);
+    return true;
 }
 
 /* --------------------------------------------------------------------------------------------------- reading ---- */
@@ -283,7 +342,7 @@ enum rm_step db_upsert(struct rm_exchange *x) {
     input_enter(input, "rating");
     double score = input_number(input, "score", &no_score);
     int64_t count = input_integer(input, "count", 0, INT32_MAX, &nobody);
-    if (refuse_body(x, input)) {
+    if (refuse_body(x, input) || !remember_id(x, id)) {
         return RM_DONE;
     }
     rm_query_json(x, &db_statements[DB_UPSERT], rm_int_arg(id), rm_text_arg(name), rm_text_arg(category),
@@ -302,12 +361,12 @@ enum rm_step db_update(struct rm_exchange *x) {
     int64_t price = input_integer(input, "price", 0, INT32_MAX, NULL);
     int64_t quantity = input_integer(input, "quantity", 0, INT32_MAX, NULL);
     struct span category = input_string(input, "category", &as_it_is);
-    if (refuse_body(x, input) || !read_id(x, &id)) {
+    if (refuse_body(x, input) || !read_id(x, &id) || !remember_id(x, id)) {
         return RM_DONE;
     }
     rm_query_json(x, &db_statements[DB_UPDATE], rm_int_arg(id), rm_text_arg(name), rm_int_arg(price),
                   rm_int_arg(quantity), category.data != NULL ? rm_text_arg(category) : rm_null());
-    rm_then(x, answer_item);
+    rm_then(x, answer_updated);
     return RM_PARK;
 }
 
@@ -337,6 +396,8 @@ static enum rm_step roll_back(struct rm_exchange *x, int status, const char *why
 
 static enum rm_step committed(struct rm_exchange *x) {
     const struct transfer *transfer = rm_state(x);
+    item_changed(x, transfer->from);
+    item_changed(x, transfer->to);
     if (rm_db_status(rm_result(x, 0)) != RM_DB_OK) {
         return rm_db_answer(x, rm_result(x, 0));
     }
