@@ -107,7 +107,7 @@ def leader_leaves(server):
 
 def not_to_be_kept(server):
     """Who waits for what turns out not to be kept runs the handler, and for a second nobody waits for this key."""
-    for how in ("status=404", "status=500", "no-store=1", "bytes=3000000"):
+    for how in ("status=404", "status=500", "no-store=1", "bytes=2200000"):
         key = new_key()
         target = f"/slow/{key}?ms=150&{how}"
         with Clients(server.port, 8) as clients:
@@ -121,21 +121,21 @@ def not_to_be_kept(server):
                 client.send(target)
             same(sorted(client.receive().number for client in clients), list(range(9, 17)), f"{how}: again")
             took = time.monotonic() - begun
-            expect(took < 0.3 * patience, f"{how}: they waited for each other: {took:.2f} s")
+            expect(took < 0.75 * patience, f"{how}: they waited for each other: {took:.2f} s")
 
 
 def bounded_waiting(program, io):
     """Too many who wait are told to come later, at once; who has waited for too long runs the handler."""
-    with arena.Arena(program, "--io", io, "--workers", "1", "--cache-waiters", "3", "--cache-wait", "300ms") as server:
+    with arena.Arena(program, "--io", io, "--workers", "1", "--cache-waiters", "3", "--cache-wait", "800ms") as server:
         key = new_key()
         with Clients(server.port, 10) as clients:
-            clients[0].send(f"/slow/{key}?ms=250")
-            time.sleep(0.05)
+            clients[0].send(f"/slow/{key}?ms=700")
+            time.sleep(0.02)
             begun = time.monotonic()
             for client in list(clients)[1:]:
-                client.send(f"/slow/{key}?ms=250")
+                client.send(f"/slow/{key}?ms=700")
             answers = [client.receive() for client in list(clients)[4:]]
-            expect(time.monotonic() - begun < 0.15 * patience, "they were kept waiting for their 503")
+            expect(time.monotonic() - begun < 0.5, "they were kept waiting for their 503")
             same({answer.status for answer in answers}, {503}, "those that are too many")
             expect(all(int(answer.fields["retry-after"]) >= 1 for answer in answers), f"Retry-After: {answers[0]}")
             same([client.receive().body for client in list(clients)[:4]], [b"1"] * 4, "the others")
@@ -143,14 +143,14 @@ def bounded_waiting(program, io):
         key = new_key()
         with Clients(server.port, 3) as clients:
             begun = time.monotonic()
-            clients[0].send(f"/slow/{key}?ms=900")
+            clients[0].send(f"/slow/{key}?ms=2500")
             time.sleep(0.1)
             for client in (clients[1], clients[2]):
                 client.send(f"/slow/{key}?ms=10")
             answers = [client.receive() for client in (clients[1], clients[2])]
             took = time.monotonic() - begun
             same(sorted(answer.number for answer in answers), [2, 3], "those that have waited for too long")
-            expect(0.4 <= took < 0.8 * patience, f"after {took:.3f} s: each has a deadline of its own")
+            expect(0.9 <= took < 2, f"after {took:.3f} s: each has a deadline of its own")
             same(clients[0].receive().number, 1, "the one they waited for")
         nothing_is_held(server)
 
@@ -215,10 +215,10 @@ def etag_is_the_same_everywhere(server):
 
 def age_and_end(server):
     """Age counts; after the time to live the handler runs again. With a grace the old one is used meanwhile."""
-    plain, grace = f"/slow/{new_key()}?ms=30", f"/slow-grace/{new_key()}?ms=100"
+    plain, grace = f"/slow/{new_key()}?ms=30", f"/slow-grace/{new_key()}?ms=400"
     with Client(server.port) as client:
-        same(client.ask(plain).body, b"1", "first")
         same(client.ask(grace).body, b"1", "first, with grace")
+        same(client.ask(plain).body, b"1", "first")
         begun = time.monotonic()
         time.sleep(0.7)
         same((client.ask(plain).cache, client.ask(grace).cache), ("HIT", "HIT"), "after 0.7 s")
@@ -228,7 +228,7 @@ def age_and_end(server):
         answer = client.ask(plain)
         same((answer.cache, answer.body), ("MISS", b"2"), "without a grace")
         same(client.ask(grace).cache, "STALE", "until there is another one")
-        time.sleep(0.3)
+        time.sleep(0.6)
         answer = client.ask(grace)
         same((answer.cache, answer.body), ("HIT", b"2"), "the other one")
         same(ask(server.port, "/slow-count/" + grace.split("/")[2].split("?")[0]).body, b"2", "executions")
@@ -237,7 +237,7 @@ def age_and_end(server):
 def stale_for_many(server):
     """Many who find it stale are all served at once, while one execution replaces it."""
     key = new_key()
-    target = f"/slow-grace/{key}?ms=200"
+    target = f"/slow-grace/{key}?ms=700"
     with Clients(server.port, 30) as clients:
         same(clients[0].ask(target).body, b"1", "first")
         time.sleep(TTL_SECONDS + 0.1)
@@ -245,9 +245,9 @@ def stale_for_many(server):
         for client in clients:
             client.send(target)
         answers = [client.receive() for client in clients]
-        expect(time.monotonic() - begun < 0.15 * patience, "they waited")
+        expect(time.monotonic() - begun < 0.5, "they waited")
         same({(answer.cache, answer.body) for answer in answers}, {("STALE", b"1")}, "answers")
-        time.sleep(0.4)
+        time.sleep(0.8)
         same({client.ask(target).body for client in clients}, {b"2"}, "afterwards")
         same(ask(server.port, f"/slow-count/{key}").body, b"2", "executions")
 
