@@ -141,12 +141,17 @@ static void test_warm(void **state) {
     rig.now_ns += 2 * SECOND;
     rig.wall_ms += 2000;
     config.wall_ms += 2000;
+    store_online(rig.store, 0);
+    assert_true(store_rig_has(&rig, "k1"));
+    store_offline(rig.store, 0);
     uint64_t hash = store_hash(rig.store, SPAN("k1"));
     close_and_open(&rig, &config, 3000);
     assert_int_equal(rig.report.start, STORE_WARM);
     assert_int_equal(rig.report.objects, 200);
     assert_string_equal(rig.report.why, "");
     assert_true(store_hash(rig.store, SPAN("k1")) == hash);
+    assert_true(*store_index_find(rig.store, hash) & STORE_REF);
+    assert_false(*store_index_find(rig.store, store_hash(rig.store, SPAN("k2"))) & STORE_REF);
     for (int i = 0; i < 300; i++) {
         snprintf(key, sizeof key, "k%d", i);
         memset(body, 'a' + i % 26, sizeof body);
@@ -172,6 +177,29 @@ static void test_warm(void **state) {
     figures = store_rig_figures(&rig);
     assert_int_equal(figures.bytes_used, 0);
     assert_int_equal(figures.largest_free, STORE_MIB);
+    store_offline(rig.store, 0);
+    store_rig_close(&rig);
+}
+
+/* Cold is what nobody has asked for in the last 4 to 8 seconds. */
+static void test_cold(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t after_ms;
+        bool cold;
+    } gaps[] = { { 0, false }, { 4000, false }, { 100, false }, { 4096, false }, { 8193, true }, { 1, false }, { 60000, true } };
+    struct store_rig rig;
+    struct store_object object;
+    struct store_config config = store_rig_config(path);
+    config.now_ns = 4096 * 1000 * MS;
+    store_rig_open(&rig, &config);
+    store_online(rig.store, 0);
+    assert_int_equal(store_rig_put(&rig, "k", SPAN("v")), STORE_OK);
+    for (size_t i = 0; i < sizeof gaps / sizeof *gaps; i++) {
+        rig.now_ns += gaps[i].after_ms * MS;
+        assert_true(store_rig_get(&rig, "k", &object));
+        assert_int_equal(object.cold, gaps[i].cold);
+    }
     store_offline(rig.store, 0);
     store_rig_close(&rig);
 }
@@ -399,6 +427,7 @@ int main(void) {
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_hashes_are_keyed),
         cmocka_unit_test(test_resident),
+        cmocka_unit_test_setup_teardown(test_cold, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warm, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warm_later, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warm_full, setup, teardown),

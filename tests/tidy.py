@@ -42,7 +42,6 @@ CONTRACT = "test_ring_contract.c runs the whole contract of ring.h on every back
 TESTED_ELSEWHERE = {
     "src/mem/store_index.c": "tests/test_store_object.c",
     "src/mem/store_limbo.c": "tests/test_store_object.c",
-    "src/mem/store_space.c": "tests/test_store_object.c",
     "src/mem/store_warm.c": "tests/test_store.c",
     "src/pg/pg_conn_end.c": "tests/test_pg_conn.c",
     "src/pg/pg_conn_read.c": "tests/test_pg_conn.c",

@@ -35,7 +35,7 @@ enum {
 enum {
     STORE_WAYS = 7,            /* words of a bucket */
     STORE_BUCKET_OBJECTS = 4,  /* planned for each */
-    STORE_RESERVE_PART = 32,   /* so much of the units and records is kept free, or on its way to be */
+    STORE_RESERVE_PART = 16,   /* so much is kept free, or on its way to be: with 32 twice as many fills find no room */
     STORE_TICK_MS = 4096,      /* of `cold` */
     STORE_COLD_TICKS = 2,
     STORE_CLASS_BITS = 4,      /* size classes: 2^4 for each power of two */
@@ -180,6 +180,11 @@ static inline uint64_t store_ms(const struct store *store, uint64_t now_ns) {
     return now_ns / 1000000 + store->offset_ms;
 }
 
+/* Is its grace over, as far as callers have told the time? */
+static inline bool store_is_over(const struct store *store, uint32_t object) {
+    return store->records[object].grace_until_ms <= __atomic_load_n(&store->clock_ms, __ATOMIC_RELAXED);
+}
+
 /* Where things lie in an object: key, meta, body. */
 static inline uint32_t store_meta_at(uint32_t key_len) {
     return (key_len + 7) & ~UINT32_C(7);
@@ -229,6 +234,8 @@ void store_space_give(struct store *store, uint32_t object);
 /* True when a free extent is surely so long. */
 bool store_space_fits(const struct store *store, uint32_t units);
 uint32_t store_space_largest(const struct store *store);
+/* One of the longest free extents, or STORE_NONE. */
+uint32_t store_space_long(const struct store *store);
 
 /* store_limbo.c */
 /* A linked object that left the index, or a fill that will not be in it: free when its readers are quiet. */
@@ -244,6 +251,7 @@ void store_index_put(struct store *store, uint64_t hash, uint32_t object);
 /* Takes an object out of the index and puts it to limbo. `counter`: which figure that is. */
 void store_index_unlink(struct store *store, uint64_t *word, uint64_t *counter);
 
+/* store_clock.c */
 /* The CLOCK hand goes on until enough is free or on its way to be, or the steps for an object of `units` are used up. */
 void store_clock_evict(struct store *store, uint32_t units);
 

@@ -261,21 +261,24 @@ bool store_space_fits(const struct store *store, uint32_t units) {
     return fit_in_class(store, units) != STORE_NONE || class_used(store, class_above(units)) != STORE_NONE;
 }
 
+uint32_t store_space_long(const struct store *store) {
+    uint32_t word = STORE_CLASSES / 64;
+    while (word-- > 0) {
+        uint64_t bits = store->classes_used[word];
+        if (bits != 0) {
+            return store->class_heads[word * 64 + 63 - (uint32_t)__builtin_clzll(bits)];
+        }
+    }
+    return STORE_NONE;
+}
+
 /* Extents of the highest class differ by a 16th at most, so not all need be looked at. */
 uint32_t store_space_largest(const struct store *store) {
-    uint32_t largest = 0;
-    for (uint32_t word = STORE_CLASSES / 64; word-- > 0;) {
-        uint64_t bits = store->classes_used[word];
-        if (bits == 0) {
-            continue;
-        }
-        uint32_t number = store->class_heads[word * 64 + 63 - (uint32_t)__builtin_clzll(bits)];
-        for (uint32_t i = 0; i < STORE_RECLAIM_MAX && number != STORE_NONE; i++) {
-            const struct store_extent *extent = &store->extents[number];
-            largest = extent->units > largest ? extent->units : largest;
-            number = extent->next;
-        }
-        break;
+    uint32_t number = store_space_long(store), largest = 0;
+    for (uint32_t i = 0; i < STORE_RECLAIM_MAX && number != STORE_NONE; i++) {
+        const struct store_extent *extent = &store->extents[number];
+        largest = extent->units > largest ? extent->units : largest;
+        number = extent->next;
     }
     return largest;
 }

@@ -1,0 +1,162 @@
+/* Eviction from the store: what goes when room is wanted, and what stays. One thread. */
+#include "store_rig.h"
+
+static struct store_rig rig;
+static char bytes[STORE_MIB];
+
+static int setup(void **state) {
+    (void)state;
+    struct store_config config = store_rig_config(NULL);
+    store_rig_open(&rig, &config);
+    store_rig_fix(&rig);
+    store_online(rig.store, 0);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    store_offline(rig.store, 0);
+    store_offline(rig.store, 1);
+    store_rig_close(&rig);
+    return 0;
+}
+
+static struct store_figures figures(void) {
+    return store_rig_figures(&rig);
+}
+
+static struct span body_of(uint32_t len, char fill) {
+    memset(bytes, fill, len);
+    return span_of(bytes, len);
+}
+
+static void assert_body(const struct store_object *object, uint32_t len, char fill) {
+    static char copy[STORE_MIB];
+    assert_int_equal(object->body.len, len);
+    assert_true(store_copy(rig.store, copy, object->body.data, len));
+    assert_memory_equal(copy, body_of(len, fill).data, len);
+}
+
+/* One of 20 keys is asked for at each turn, and stays, while thousands come and go. */
+static void test_what_is_asked_for_stays(void **state) {
+    (void)state;
+    uint32_t misses = 0;
+    for (int i = 0; i < 5000; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "hot%d", i % 20);
+        if (!store_rig_has(&rig, key)) {
+            misses++;
+            assert_int_equal(store_rig_put(&rig, key, body_of(2000, 'h')), STORE_OK);
+        }
+        snprintf(key, sizeof key, "cold%d", i);
+        assert_int_equal(store_rig_put(&rig, key, body_of(2000, 'c')), STORE_OK);
+        store_quiet(rig.store, 0);
+    }
+    assert_true(misses < 100);
+    assert_true(figures().evicted > 4000);
+}
+
+/* Records run out before room does. */
+static void test_no_more_objects_than_planned(void **state) {
+    (void)state;
+    for (int i = 0; i < 10000; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(store_rig_put(&rig, key, SPAN("")), STORE_OK);
+        store_quiet(rig.store, 0);
+    }
+    assert_true(figures().objects <= figures().objects_max);
+    assert_true(figures().objects > figures().objects_max / 10 * 8);
+    assert_int_equal(figures().objects + figures().evicted, 10000);
+}
+
+/* What is over goes first, asked for or not, when nobody meets it. */
+static void test_clock_takes_what_is_over(void **state) {
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "old%d", i);
+        assert_int_equal(store_rig_put_for(&rig, key, body_of(4000, 'o'), MS, 0), STORE_OK);
+        assert_true(store_rig_has(&rig, key));
+    }
+    rig.now_ns += MS;
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "new%d", i);
+        assert_int_equal(store_rig_put(&rig, key, body_of(4000, 'n')), STORE_OK);
+        store_quiet(rig.store, 0);
+    }
+    assert_true(figures().expired > 40);
+    assert_int_equal(figures().evicted, 0);
+}
+
+/* Large ones find room among small ones that are all asked for, if with patience: what is asked for goes then, too. */
+static void test_large_among_small(void **state) {
+    (void)state;
+    char key[16];
+    for (int i = 0; figures().bytes_used < STORE_MIB / 10 * 9 && i < 4000; i++) {
+        snprintf(key, sizeof key, "small%d", i);
+        (void)store_rig_put(&rig, key, body_of(300, 's'));
+        assert_true(store_rig_has(&rig, key));
+        store_quiet(rig.store, 0);
+    }
+    enum store_result result = STORE_FULL;
+    for (int tries = 0; tries < 40 && result != STORE_OK; tries++) {
+        for (int i = 0; i < 4000; i++) {
+            snprintf(key, sizeof key, "small%d", i);
+            (void)store_rig_has(&rig, key);
+        }
+        result = store_rig_put(&rig, "large", body_of(100000, 'l'));
+        store_quiet(rig.store, 0);
+    }
+    assert_int_equal(result, STORE_OK);
+    assert_true(store_rig_has(&rig, "large"));
+    assert_true(figures().objects > 1000);
+}
+
+/* The longest free piece has pinned neighbours on both sides: another place is found. */
+static void test_large_beside_pinned(void **state) {
+    (void)state;
+    struct store_object walls[2];
+    char key[16];
+    assert_int_equal(store_rig_put(&rig, "wall0", body_of(1000, 'w')), STORE_OK);
+    assert_int_equal(store_rig_put(&rig, "gone", body_of(120000, 'g')), STORE_OK);
+    assert_int_equal(store_rig_put(&rig, "wall1", body_of(1000, 'w')), STORE_OK);
+    assert_true(store_rig_get(&rig, "wall0", &walls[0]));
+    assert_true(store_rig_get(&rig, "wall1", &walls[1]));
+    assert_true(walls[0].body.data < walls[1].body.data);
+    assert_true(store_pin(rig.store, &walls[0]));
+    assert_true(store_pin(rig.store, &walls[1]));
+    for (int i = 0; figures().evicted < 300; i++) {
+        snprintf(key, sizeof key, "small%d", i);
+        (void)store_rig_put(&rig, key, body_of(300, 's'));
+        assert_true(store_rig_has(&rig, "gone"));
+        store_quiet(rig.store, 0);
+    }
+    assert_true(store_rig_drop(&rig, "gone"));
+    store_quiet(rig.store, 0);
+    assert_int_equal(figures().largest_free, 64 + 120000); /* between the walls */
+    enum store_result result = STORE_FULL;
+    for (int tries = 0; tries < 20 && result != STORE_OK; tries++) {
+        result = store_rig_put(&rig, "large", body_of(130000, 'l'));
+        store_quiet(rig.store, 0);
+    }
+    assert_int_equal(result, STORE_OK);
+    assert_int_equal(rig.store->refusals, 0); /* the next one is to be patient again */
+    assert_body(&walls[0], 1000, 'w');
+    assert_body(&walls[1], 1000, 'w');
+    store_unpin(rig.store, walls[0].record);
+    store_unpin(rig.store, walls[1].record);
+}
+
+int main(void) {
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(test_what_is_asked_for_stays),
+        CASE(test_no_more_objects_than_planned),
+        CASE(test_clock_takes_what_is_over),
+        CASE(test_large_among_small),
+        CASE(test_large_beside_pinned),
+    };
+    return cmocka_run_group_tests_name("store_clock", tests, NULL, NULL);
+}
