@@ -252,7 +252,7 @@ static enum rm_step begin_wait(struct rm_exchange *x) {
     wait_begin(wait, x, WAIT_FLIGHT);
     caching->wait = wait;
     list_append(&worker->cache.waiting, &caching->line);
-    worker->cache.waiters++;
+    counter_add(&worker->cache.waiters, 1);
     x->end = again; /* a client that leaves waits no more */
     rm_then(x, again);
     return RM_PARK;
@@ -260,7 +260,8 @@ static enum rm_step begin_wait(struct rm_exchange *x) {
 
 void cache_wait_ends(struct rm_exchange *x) {
     list_remove(&x->caching->line);
-    worker_of(x->http.shared)->cache.waiters--;
+    uint64_t *waiters = &worker_of(x->http.shared)->cache.waiters;
+    counter_set(waiters, *waiters - 1);
     x->caching->wait = NULL;
 }
 

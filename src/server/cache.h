@@ -64,7 +64,7 @@ void cache_free(struct server *server);
 /* Of one worker. */
 struct cache_worker {
     struct link waiting; /* exchanges that wait for a flight: struct caching.line */
-    uint32_t waiters;    /* how many */
+    uint64_t waiters;    /* how many: counter_set */
     bool online;         /* as a reader of the store */
     /* Atomic: set by the leader of a flight that one of them waits for, before ring_wake. What others write has lines of
      * its own. */

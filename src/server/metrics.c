@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "server/builtin.h"
+#include "server/cache_metrics.h"
 #include "server/db_metrics.h"
 #include "server/exchange.h"
 #include "server/figures.h"
@@ -276,6 +277,7 @@ enum rm_step rm_metrics(struct rm_exchange *x) {
     write_lag(x, &ring);
     write_logger(x, worker->server->logger);
     resources_metrics(x, worker->server);
+    cache_metrics(x, worker->server, &figures.cached);
     db_metrics_write(x, worker->server);
     metrics_table(x, figure_metrics, &figures);
     write_calls(x, &ring);

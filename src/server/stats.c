@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "mem/assert.h"
+#include "server/cache_metrics.h"
 #include "server/db_metrics.h"
 #include "server/exchange.h"
 #include "server/figures.h"
@@ -164,6 +165,7 @@ static void write_total(struct rm_exchange *x, const struct server *server) {
     }
     rm_json_object(x, "total");
     write_figures(x, &server->plan, server->config->workers, &figures, &ring);
+    cache_json(x, server, &figures.cached);
     write_database(x, server, 0, server->config->workers);
     rm_json_close(x);
 }
@@ -177,6 +179,7 @@ static void write_workers(struct rm_exchange *x, const struct server *server) {
         rm_json_object(x, NULL);
         rm_json_int(x, "worker", i);
         write_figures(x, &server->plan, 1, &figures, &ring);
+        cache_json(x, server, &figures.cached);
         write_database(x, server, i, i + 1);
         rm_json_close(x);
     }
