@@ -1,82 +1,5 @@
-/* The response cache in a whole server with two workers: each way of the picture at the head of server/cache.h. */
-#include "cache_app.h"
-#include "rows.h"
-
-static struct rig rig;
-
-static int set_up(void **state) {
-    (void)state;
-    cache_open(&rig, "--cache-waiters 8 --cache-wait 2s --store-bytes 4M");
-    return 0;
-}
-
-static uint64_t both(size_t offset) {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < 2; i++) {
-        sum += *(const uint64_t *)(const void *)((const char *)&rig.server.workers[i].figures.cached + offset);
-    }
-    return sum;
-}
-#define FIGURE(name) both(offsetof(struct cache_figures, name))
-
-static void assert_idle(void) {
-    struct flights_figures flights;
-    flights_figures(rig.server.flights, &flights);
-    assert_int_equal(flights.running, 0);
-    for (uint32_t i = 0; i < 2; i++) {
-        assert_int_equal(rig.server.workers[i].cache.waiters, 0);
-        assert_true(list_empty(&rig.server.workers[i].cache.waiting));
-    }
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    cache_in_handler = NULL;
-    rig_run(&rig, 10000);
-    if (!rig.worker_gone) {
-        assert_nothing_taken(&rig);
-        assert_idle();
-    }
-    cache_close(&rig);
-    return 0;
-}
-
-static const char *get(const char *target) {
-    return cache_get(&rig, 0, target);
-}
-
-/* A GET that is under way. */
-static struct rig_client *start(uint32_t place, const char *target) {
-    char text[1024];
-    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", target);
-    struct rig_client *client = rig_connect_to(&rig, place);
-    rig_send(&rig, client, text);
-    rig_run(&rig, 2);
-    return client;
-}
-
-static const char *post(const char *target) {
-    char text[1024];
-    snprintf(text, sizeof text, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", target);
-    struct rig_client *client = rig_connect_to(&rig, 1); /* by the other worker */
-    rig_send(&rig, client, text);
-    rig_run(&rig, 5);
-    assert_has(client->text, "HTTP/1.1 204 ");
-    return client->text;
-}
-
-static void assert_answer(const char *text, const char *cache, const char *body) {
-    char end[256];
-    assert_has(text, "HTTP/1.1 200 OK\r\n");
-    snprintf(end, sizeof end, "X-Cache: %s\r\n", cache);
-    if (*cache != '\0') {
-        assert_has(text, end);
-    } else {
-        assert_null(strstr(text, "X-Cache"));
-    }
-    snprintf(end, sizeof end, "\r\n\r\n%s", body);
-    assert_has(text, end);
-}
+/* The response cache in a whole server with two workers: what is found, stored, purged, and answered in its grace. */
+#include "cache_rig.h"
 
 /* --------------------------------------------------------------------------------------------------- hit, miss ---- */
 
@@ -291,176 +214,6 @@ static void test_no_blocks(void **state) {
     rig_replenish(&rig);
 }
 
-/* ------------------------------------------------------------------------------------------------------ flights ---- */
-
-static void test_one_runs_for_all(void **state) {
-    (void)state;
-    struct rig_client *clients[12];
-    for (uint32_t i = 0; i < 12; i++) {
-        clients[i] = start(i % 2, "/item/6?ms=500");
-    }
-    assert_int_equal(rig.server.workers[0].cache.waiters + rig.server.workers[1].cache.waiters, 11);
-    rig_run(&rig, 600);
-    for (uint32_t i = 0; i < 12; i++) {
-        assert_answer(clients[i]->text, i == 0 ? "MISS" : "HIT", "6 v0");
-    }
-    assert_int_equal(cache_items[6].runs, 1);
-    assert_int_equal(FIGURE(waited), 11);
-    assert_int_equal(FIGURE(hits), 11);
-    assert_int_equal(FIGURE(misses), 1);
-}
-
-static void test_failure_is_not_shared(void **state) {
-    (void)state;
-    struct rig_client *clients[6];
-    for (uint32_t i = 0; i < 6; i++) {
-        clients[i] = start(i % 2, "/item/6?ms=300&as=404");
-    }
-    rig_run(&rig, 1000);
-    for (uint32_t i = 0; i < 6; i++) {
-        assert_has(clients[i]->text, "HTTP/1.1 404 ");
-    }
-    assert_int_equal(cache_items[6].runs, 6);
-    assert_int_equal(FIGURE(alone), 5);
-    struct rig_client *alone = start(0, "/item/6?ms=100"), *too = start(1, "/item/6?ms=100"); /* held off still */
-    rig_run(&rig, 200);
-    assert_answer(alone->text, "MISS", "6 v0");
-    assert_answer(too->text, "MISS", "6 v0"); /* and it may be stored */
-    assert_int_equal(cache_items[6].runs, 8);
-    assert_answer(get("/item/6"), "HIT", "6 v0");
-}
-
-static void test_hold_off_ends(void **state) {
-    (void)state;
-    get("/item/6?as=404");
-    rig_run(&rig, 1100);
-    struct rig_client *first = start(0, "/item/6?ms=100"), *second = start(1, "/item/6?ms=100");
-    rig_run(&rig, 200);
-    assert_answer(first->text, "MISS", "6 v0");
-    assert_answer(second->text, "HIT", "6 v0");
-    assert_int_equal(cache_items[6].runs, 2);
-}
-
-/* A stream can't be kept: who waits need not wait for its end. */
-static void test_stream_lets_go_at_once(void **state) {
-    (void)state;
-    struct rig_client *first = start(0, "/item/6?ms=100&as=stream");
-    struct rig_client *second = start(1, "/item/6?ms=1");
-    rig_run(&rig, 120);
-    assert_answer(first->text, "", "");
-    assert_answer(second->text, "MISS", "6 v0");
-}
-
-static void test_deadline(void **state) {
-    (void)state;
-    struct rig_client *leader = start(0, "/item/6?ms=5000"), *waiter = start(1, "/item/6?ms=10");
-    rig_run(&rig, 1900);
-    assert_int_equal(waiter->len, 0);
-    rig_run(&rig, 200);
-    assert_answer(waiter->text, "MISS", "6 v0");
-    assert_int_equal(FIGURE(wait_timeouts), 1);
-    assert_answer(get("/item/6"), "HIT", "6 v0"); /* what it has stored */
-    rig_run(&rig, 4000);
-    assert_answer(leader->text, "MISS", "6 v0");
-    assert_int_equal(cache_items[6].runs, 2);
-}
-
-/* The first deadline counts, however many flights are waited for. */
-static void test_deadline_is_of_all_waits(void **state) {
-    (void)state;
-    start(0, "/item/6?ms=1200");
-    struct rig_client *waiter = start(1, "/item/6?ms=1");
-    for (int i = 0; i < 4; i++) {
-        post("/purge/6"); /* dooms: whoever comes next leads */
-        start(0, "/item/6?ms=1200");
-        rig_run(&rig, 600);
-    }
-    assert_answer(waiter->text, "MISS", "6 v0");
-}
-
-static void test_waiters_are_bounded(void **state) {
-    (void)state;
-    struct rig_client *leader = start(0, "/item/6?ms=500"), *clients[10];
-    for (uint32_t i = 0; i < 10; i++) {
-        clients[i] = start(0, "/item/6");
-    }
-    for (uint32_t i = 8; i < 10; i++) {
-        assert_has(clients[i]->text, "HTTP/1.1 503 ");
-        assert_has(clients[i]->text, "Retry-After: 1\r\n");
-    }
-    assert_int_equal(FIGURE(refused), 2);
-    rig_run(&rig, 600);
-    assert_answer(leader->text, "MISS", "6 v0");
-    for (uint32_t i = 0; i < 8; i++) {
-        assert_answer(clients[i]->text, "HIT", "6 v0");
-    }
-}
-
-static void test_leader_goes_on_without_its_client(void **state) {
-    (void)state;
-    struct rig_client *leader = start(0, "/item/6?ms=500"), *waiter = start(1, "/item/6?ms=500");
-    rig_drop(&rig, leader, true);
-    rig_run(&rig, 600);
-    assert_answer(waiter->text, "HIT", "6 v0");
-    assert_int_equal(cache_items[6].runs, 1);
-    assert_int_equal(cache_ends, 0); /* it was not told */
-}
-
-static void test_alone_is_told_that_its_client_has_gone(void **state) {
-    (void)state;
-    get("/item/6?as=404");
-    struct rig_client *client = start(0, "/item/6?ms=500");
-    rig_drop(&rig, client, true);
-    rig_run(&rig, 100);
-    assert_int_equal(cache_ends, 1);
-    assert_true((cache_reasons & RM_END_GONE) != 0);
-}
-
-static void test_waiter_goes(void **state) {
-    (void)state;
-    struct rig_client *leader = start(0, "/item/6?ms=500"), *waiter = start(1, "/item/6?ms=500");
-    assert_int_equal(cache_second->cache.waiters, 1);
-    rig_drop(&rig, waiter, true);
-    rig_run(&rig, 10);
-    assert_int_equal(cache_second->cache.waiters, 0);
-    rig_run(&rig, 600);
-    assert_answer(leader->text, "MISS", "6 v0");
-    assert_int_equal(cache_items[6].runs, 1);
-}
-
-/* It waits for its answer, and gets it. RFC 9112 §9.6 */
-static void test_waiter_ends_its_half(void **state) {
-    (void)state;
-    start(0, "/item/6?ms=500");
-    struct rig_client *waiter = start(1, "/item/6?ms=500");
-    rig_end(&rig, waiter);
-    rig_run(&rig, 600);
-    assert_answer(waiter->text, "HIT", "6 v0");
-}
-
-static void test_leader_fails(void **state) {
-    (void)state;
-    struct rig_client *leader = start(0, "/item/6?ms=300&as=500"), *waiter = start(1, "/item/6?ms=1");
-    rig_run(&rig, 400);
-    assert_has(leader->text, "HTTP/1.1 500 ");
-    assert_answer(waiter->text, "MISS", "6 v0");
-}
-
-static void test_pipelined_behind_a_parked_one(void **state) {
-    (void)state;
-    get("/item/7");
-    struct rig_client *client = rig_connect(&rig);
-    rig_send(&rig, client, GET("/item/6?ms=300") GET("/item/7") GET("/item/6") GET("/item/7"));
-    rig_run(&rig, 100);
-    assert_int_equal(client->len, 0);
-    rig_run(&rig, 300);
-    const char *text = client->text;
-    assert_int_equal(count_of(text, "HTTP/1.1 200 OK\r\n"), 4);
-    assert_int_equal(count_of(text, "X-Cache: HIT\r\n"), 3);
-    assert_true(strstr(text, "6 v0") < strstr(text, "7 v0"));
-    assert_int_equal(cache_items[6].runs, 1);
-}
-
 /* ------------------------------------------------------------------------------------------------------- purge ---- */
 
 static void test_purge(void **state) {
@@ -590,32 +343,6 @@ static void test_purge_of_a_refresh(void **state) {
     assert_null(strstr(get("/grace/9"), "v0"));
 }
 
-/* ------------------------------------------------------------------------------------------------------- drain ---- */
-
-static void test_drain_while_waiting(void **state) {
-    (void)state;
-    struct rig_client *leader = start(0, "/long/6?ms=500"), *waiter = start(1, "/long/6?ms=500");
-    server_drain(&rig.server, 2);
-    rig_run(&rig, 300);
-    assert_has(leader->text, "HTTP/1.1 503 "); /* a leader is told of the drain; its answer is no 200: */
-    assert_has(waiter->text, "HTTP/1.1 503 "); /* who has waited runs its own, which is told at once */
-    assert_int_equal(cache_ends, 2);
-    assert_int_equal(cache_reasons, RM_END_DRAIN);
-}
-
-static void test_leader_is_dropped_at_the_end_of_a_drain(void **state) {
-    (void)state;
-    struct rig_client *leader = start(0, "/long/6?ms=60000&stubborn=1"), *waiter = start(1, "/long/6");
-    server_drain(&rig.server, 1);
-    rig_drop(&rig, leader, true); /* the first worker has nobody left, and ends */
-    rig_run(&rig, 200);
-    assert_true(rig.worker_gone);
-    assert_answer(waiter->text, "MISS", "6 v0");
-    struct flights_figures flights;
-    flights_figures(rig.server.flights, &flights);
-    assert_int_equal(flights.running, 0);
-}
-
 /* -------------------------------------------------------------------------------------------------------- main ---- */
 
 int main(void) {
@@ -628,19 +355,6 @@ int main(void) {
     ROWS_TEST(&tests, test_large_bodies_are_the_same);
     ROWS_TEST(&tests, test_pins_come_back);
     ROWS_TEST(&tests, test_no_blocks);
-    ROWS_TEST(&tests, test_one_runs_for_all);
-    ROWS_TEST(&tests, test_failure_is_not_shared);
-    ROWS_TEST(&tests, test_hold_off_ends);
-    ROWS_TEST(&tests, test_stream_lets_go_at_once);
-    ROWS_TEST(&tests, test_deadline);
-    ROWS_TEST(&tests, test_deadline_is_of_all_waits);
-    ROWS_TEST(&tests, test_waiters_are_bounded);
-    ROWS_TEST(&tests, test_leader_goes_on_without_its_client);
-    ROWS_TEST(&tests, test_alone_is_told_that_its_client_has_gone);
-    ROWS_TEST(&tests, test_waiter_goes);
-    ROWS_TEST(&tests, test_waiter_ends_its_half);
-    ROWS_TEST(&tests, test_leader_fails);
-    ROWS_TEST(&tests, test_pipelined_behind_a_parked_one);
     ROWS_TEST(&tests, test_purge);
     ROWS_TEST(&tests, test_purge_of_a_flight);
     ROWS_TEST(&tests, test_purge_of_a_lonely_flight);
@@ -649,8 +363,6 @@ int main(void) {
     ROWS_TEST(&tests, test_grace_without_a_shadow);
     ROWS_TEST(&tests, test_refresh_fails);
     ROWS_TEST(&tests, test_purge_of_a_refresh);
-    ROWS_TEST(&tests, test_drain_while_waiting);
-    ROWS_TEST(&tests, test_leader_is_dropped_at_the_end_of_a_drain);
     for (size_t i = 0; i < tests.count; i++) {
         tests.tests[i].setup_func = set_up;
         tests.tests[i].teardown_func = tear_down;
