@@ -258,6 +258,22 @@ static void test_purge_of_a_lonely_flight(void **state) {
     assert_int_equal(FIGURE(alone), 0);
 }
 
+/* The store's tokens are of many keys: another one's purge outdates a fill, but leaves no hold-off. */
+static void test_purge_of_a_neighbour(void **state) {
+    (void)state;
+    struct rig_client *old = start(0, "/item/8?ms=100"), *waiter = start(1, "/item/8?ms=100"), *too = start(0, "/item/8");
+    struct rm_key key;
+    rm_key_begin(&key, &(struct rm_cache){ .name = "item" });
+    rm_key_int(&key, 8);
+    struct span bytes = { key.bytes, key.len };
+    store_invalidate(rig.server.store, bytes, store_hash(rig.server.store, bytes));
+    rig_run(&rig, 250);
+    assert_answer(old->text, "MISS", "8 v0");
+    assert_int_equal(cache_items[8].runs, 2); /* one of the others leads, */
+    assert_int_equal(count_of(waiter->text, "X-Cache: MISS") + count_of(too->text, "X-Cache: MISS"), 1);
+    assert_int_equal(count_of(waiter->text, "X-Cache: HIT") + count_of(too->text, "X-Cache: HIT"), 1); /* and one waits */
+}
+
 /* The handler itself changes what it has read. */
 static void change_in_handler(struct rm_exchange *x) {
     (void)x;
@@ -358,6 +374,7 @@ int main(void) {
     ROWS_TEST(&tests, test_purge);
     ROWS_TEST(&tests, test_purge_of_a_flight);
     ROWS_TEST(&tests, test_purge_of_a_lonely_flight);
+    ROWS_TEST(&tests, test_purge_of_a_neighbour);
     ROWS_TEST(&tests, test_purge_within_a_handler);
     ROWS_TEST(&tests, test_grace);
     ROWS_TEST(&tests, test_grace_without_a_shadow);
