@@ -126,7 +126,7 @@ static void test_warm(void **state) {
     struct store_rig rig;
     struct store_object object;
     struct store_config config = store_rig_config(path);
-    char key[16], body[3000];
+    char key[24], body[3000];
     store_rig_open(&rig, &config);
     assert_int_equal(rig.report.start, STORE_EMPTY);
     for (int i = 0; i < 300; i++) {
@@ -240,7 +240,7 @@ static void test_warm_full(void **state) {
     (void)state;
     struct store_rig rig;
     struct store_config config = store_rig_config(path);
-    char key[16], body[3000];
+    char key[24], body[3000];
     memset(body, 'x', sizeof body);
     store_rig_open(&rig, &config);
     for (int i = 0; i < 5000; i++) {

@@ -42,7 +42,7 @@ static void test_what_is_asked_for_stays(void **state) {
     (void)state;
     uint32_t misses = 0;
     for (int i = 0; i < 5000; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "hot%d", i % 20);
         if (!store_rig_has(&rig, key)) {
             misses++;
@@ -60,7 +60,7 @@ static void test_what_is_asked_for_stays(void **state) {
 static void test_no_more_objects_than_planned(void **state) {
     (void)state;
     for (int i = 0; i < 10000; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "k%d", i);
         assert_int_equal(store_rig_put(&rig, key, SPAN("")), STORE_OK);
         store_quiet(rig.store, 0);
@@ -74,14 +74,14 @@ static void test_no_more_objects_than_planned(void **state) {
 static void test_clock_takes_what_is_over(void **state) {
     (void)state;
     for (int i = 0; i < 200; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "old%d", i);
         assert_int_equal(store_rig_put_for(&rig, key, body_of(4000, 'o'), MS, 0), STORE_OK);
         assert_true(store_rig_has(&rig, key));
     }
     rig.now_ns += MS;
     for (int i = 0; i < 100; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "new%d", i);
         assert_int_equal(store_rig_put(&rig, key, body_of(4000, 'n')), STORE_OK);
         store_quiet(rig.store, 0);
@@ -93,7 +93,7 @@ static void test_clock_takes_what_is_over(void **state) {
 /* Large ones find room among small ones that are all asked for, if with patience: what is asked for goes then, too. */
 static void test_large_among_small(void **state) {
     (void)state;
-    char key[16];
+    char key[24];
     for (int i = 0; figures().bytes_used < STORE_MIB / 10 * 9 && i < 4000; i++) {
         snprintf(key, sizeof key, "small%d", i);
         (void)store_rig_put(&rig, key, body_of(300, 's'));
@@ -118,7 +118,7 @@ static void test_large_among_small(void **state) {
 static void test_large_beside_pinned(void **state) {
     (void)state;
     struct store_object walls[2];
-    char key[16];
+    char key[24];
     assert_int_equal(store_rig_put(&rig, "wall0", body_of(1000, 'w')), STORE_OK);
     assert_int_equal(store_rig_put(&rig, "gone", body_of(120000, 'g')), STORE_OK);
     assert_int_equal(store_rig_put(&rig, "wall1", body_of(1000, 'w')), STORE_OK);

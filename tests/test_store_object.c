@@ -340,7 +340,7 @@ static void test_what_was_got_stays(void **state) {
     assert_true(store_rig_get(&rig, "kept", &object));
     assert_true(store_rig_drop(&rig, "kept"));
     for (int i = 0; i < 3000; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "k%d", i);
         enum store_result result = store_rig_put(&rig, key, body_of(3000, 'x'));
         assert_true(result == STORE_OK || result == STORE_FULL);
@@ -400,7 +400,7 @@ static void test_pins_have_a_limit(void **state) {
     struct store_object objects[9];
     uint32_t pinned = 0;
     for (int i = 0; i < 9; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "k%d", i);
         assert_int_equal(store_rig_put(&rig, key, body_of(30000, 'p')), STORE_OK);
         assert_true(store_rig_get(&rig, key, &objects[i]));
@@ -427,7 +427,7 @@ static void test_pinned_is_not_evicted(void **state) {
     assert_true(store_rig_get(&rig, "pinned", &object));
     assert_true(store_pin(rig.store, &object));
     for (int i = 0; i < 500; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "k%d", i);
         (void)store_rig_put(&rig, key, body_of(30000, 'x'));
         store_quiet(rig.store, 0);

@@ -166,7 +166,7 @@ void store_abandon(struct store *store, struct store_fill *fill);
 void store_retire(struct store *store, struct store_fill *fill);
 
 /* Unlinks the object of a key and outdates all fills of it: when this returns, no store_get of any reader finds it. True when
- * there was one. */
+ * there was one. Looks at hashes only, and outdates by bucket: now and then another key's object or fill goes, too. */
 bool store_invalidate(struct store *store, struct span key, uint64_t hash);
 
 /* ------------------------------------------------------------------------------------------------------ figures ---- */
