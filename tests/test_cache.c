@@ -261,7 +261,7 @@ static void test_purge_of_a_lonely_flight(void **state) {
 /* The store's tokens are of many keys: another one's purge outdates a fill, but leaves no hold-off. */
 static void test_purge_of_a_neighbour(void **state) {
     (void)state;
-    struct rig_client *old = start(0, "/item/8?ms=100"), *waiter = start(1, "/item/8?ms=100"), *too = start(0, "/item/8");
+    struct rig_client *old = start(0, "/item/8?ms=100"), *waiter = start(1, "/item/8?ms=100"), *too = start(0, "/item/8?ms=100");
     struct rm_key key;
     rm_key_begin(&key, &(struct rm_cache){ .name = "item" });
     rm_key_int(&key, 8);
