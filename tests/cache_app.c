@@ -38,7 +38,7 @@ static void write_body(struct rm_exchange *x, size_t bytes) {
     int len = snprintf(text, sizeof text, "%.*s v%u", (int)rm_param(x, "id").len, rm_param(x, "id").data, seen->version);
     rm_write(x, span_of(text, (size_t)len));
     for (size_t at = (size_t)len; at < bytes; at++) {
-        rm_write(x, span_of("0123456789" + at % 10, 1));
+        rm_write(x, span_of("abcdefghij" + at % 10, 1));
     }
 }
 
@@ -147,7 +147,9 @@ static enum rm_step purge(struct rm_exchange *x) {
 }
 
 static enum rm_step change(struct rm_exchange *x) {
-    item_of(x)->version++;
+    char text[16];
+    int len = snprintf(text, sizeof text, "%u", ++item_of(x)->version);
+    rm_set_header(x, "X-Version", span_of(text, (size_t)len));
     return purge(x);
 }
 
@@ -196,7 +198,7 @@ static void open_second(struct rig *rig) {
     second_gone = false;
 }
 
-void cache_open(struct rig *rig, const char *line) {
+void cache_open_world(struct rig *rig, const char *line, uint64_t seed, const struct sim_options *options) {
     char text[256];
     memset(cache_items, 0, sizeof cache_items);
     for (size_t i = 0; i < sizeof lent; i++) {
@@ -205,8 +207,13 @@ void cache_open(struct rig *rig, const char *line) {
     cache_ends = cache_reasons = 0;
     cache_in_handler = NULL;
     snprintf(text, sizeof text, "--workers 2 %s", line);
-    rig_open(rig, &cache_app, text);
+    rig_open_world(rig, &cache_app, text, seed, options);
     open_second(rig);
+}
+
+void cache_open(struct rig *rig, const char *line) {
+    struct sim_options options = { 0 };
+    cache_open_world(rig, line, 1, &options);
 }
 
 void cache_close(struct rig *rig) {

@@ -23,13 +23,14 @@ extern void (*cache_in_handler)(struct rm_exchange *x); /* called by a handler b
  *   /lang/{id}   and Accept-Language     /page/{id}   and ?page
  *   /own/{id}    key by a function       /whole/{id}  no parts: path and query
  *   /plain/{id}  not cached
- *   POST /purge/{id}                     purges the key of /item, /grace, /long; POST /change/{id} makes a new version first
+ *   POST /purge/{id}                     purges the key of /item, /grace, /long; POST /change/{id} makes a new version first: X-Version
  * What the query asks for: ms=N sleeps, as=404|500|503|cookie|private|large|stream|abort|lent|none, bytes=N of body,
  * etag=1, stubborn=1: sleeps on for a minute at rm_on_end. */
 extern const struct rm_app cache_app;
 
 /* Two workers: clients of place 0 are the first's, of place 1 the second's. */
 void cache_open(struct rig *rig, const char *line);
+void cache_open_world(struct rig *rig, const char *line, uint64_t seed, const struct sim_options *options);
 void cache_close(struct rig *rig);
 extern struct worker *cache_second;
 
