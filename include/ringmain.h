@@ -462,6 +462,18 @@ struct rm_cache {
  * it is not known whether the data was changed. A key that is too long: a mistake, it asserts. */
 void rm_purge(struct rm_worker *worker, const struct rm_key *key);
 
+/* The response is the bytes of this plain file: `return rm_file(...)`, before anything else was written; the fields that were
+ * set are its own. `path` as open(2) takes it: which files clients may name is the handler's to say. Helper threads open and
+ * look at it, the ring reads it straight to its place in the store (docs/memory.md, "Files"), and it is answered from there: on
+ * a route that caches as its responses are kept (X-Cache: MISS, then HIT without a look at the file until it is no longer
+ * fresh), elsewhere for this one request. With ETag (of size and time of the last change) and Last-Modified, unless they were
+ * set. The exchange goes on when its client has gone as long as others wait for its response; rm_on_end does not count. 404:
+ * no such file, not a plain one, not to be read. 503: it was changed while it was read, and again at the second try; the store
+ * has no room now; --offloads jobs and files are under way already; no descriptor is free. 500, with a log line: it is larger
+ * than the store takes (an eighth of --store-bytes, less than 4 GiB); it can't be read; a mistake: no route of the application
+ * caches, so that there is no store; a response was begun. */
+enum rm_step rm_file(struct rm_exchange *x, const char *content_type, const char *path);
+
 /* ---------------------------------------------------------------------------------------------- without a client ---- */
 
 /* The worker of an exchange, its number (0 .. workers - 1), and a word of the application's on it, NULL at first. */

@@ -4,6 +4,7 @@
 
 #include "mem/assert.h"
 #include "server/exchange.h"
+#include "server/file.h"
 #include "server/waits.h"
 #include "server/worker.h"
 
@@ -61,8 +62,19 @@ static bool put_body(struct rm_exchange *x, const struct store_object *object) {
     return (object->body.len > STORE_COPY_BYTES_MAX && lend_body(x, object)) || copy_body(x, object);
 }
 
+static void count_answer(struct rm_exchange *x, enum http_cache_state state) {
+    struct cache_figures *figures = &worker_of(x->http.shared)->figures.cached;
+    if (state != HTTP_CACHE_HIT && state != HTTP_CACHE_STALE) {
+        return;
+    }
+    if (x->http.status == 304) {
+        counter_add(&figures->not_modified, 1);
+    }
+    counter_add(state == HTTP_CACHE_HIT ? &figures->hits : &figures->stale, 1);
+}
+
 /* False when it can't be read: then nothing was written. */
-static bool answer(struct rm_exchange *x, const struct store_object *object) {
+static bool answer_as(struct rm_exchange *x, const struct store_object *object, enum http_cache_state state) {
     struct worker *worker = worker_of(x->http.shared);
     char meta[HTTP_META_BYTES_MAX];
     struct http_stored stored;
@@ -70,25 +82,18 @@ static bool answer(struct rm_exchange *x, const struct store_object *object) {
         !http_meta_read(span_of(meta, object->meta.len), &stored) || stored.body_bytes != object->body.len) {
         return false;
     }
-    bool fresh = object->fresh_ms > 0;
     stored.age_ms = object->age_ms;
-    stored.state = fresh ? HTTP_CACHE_HIT : HTTP_CACHE_STALE;
-    switch (http_stored_begin(&x->http, &stored)) {
-    case HTTP_STORED_FOLLOWS:
-        if (!put_body(x, object)) {
-            http_stored_undo(&x->http);
-            return false;
-        }
-        break;
-    case HTTP_STORED_NONE:
-        if (x->http.status == 304) {
-            counter_add(&worker->figures.cached.not_modified, 1);
-        }
-        break;
-    case HTTP_STORED_FAILED: break;
+    stored.state = state;
+    if (http_stored_begin(&x->http, &stored) == HTTP_STORED_FOLLOWS && !put_body(x, object)) {
+        http_stored_undo(&x->http);
+        return false;
     }
-    counter_add(fresh ? &worker->figures.cached.hits : &worker->figures.cached.stale, 1);
+    count_answer(x, state);
     return true;
+}
+
+static bool answer(struct rm_exchange *x, const struct store_object *object) {
+    return answer_as(x, object, object->fresh_ms > 0 ? HTTP_CACHE_HIT : HTTP_CACHE_STALE);
 }
 
 /* ------------------------------------------------------------------------------------------------------ flights ---- */
@@ -128,8 +133,8 @@ static void end_flight(struct rm_exchange *x, bool well, bool wakes) {
 
 /* ------------------------------------------------------------------------------------------------ the slow ways ---- */
 
-/* What is needed of the request later. NULL when the workspace is full. */
-static struct caching *remember(struct rm_exchange *x, struct span key, uint64_t hash) {
+/* What is needed of the request later. */
+struct caching *cache_remember(struct rm_exchange *x, struct span key, uint64_t hash) {
     struct caching *caching = arena_take(&x->http.workspace, sizeof *caching);
     struct span copy = caching == NULL ? span_of(NULL, 0) : arena_copy(&x->http.workspace, key);
     if (copy.data == NULL) {
@@ -205,7 +210,7 @@ static void begin_shadow(struct rm_exchange *x, struct flight flight) {
     struct rm_exchange *shadow = http == NULL ? NULL : exchange_of(http);
     if (shadow != NULL) {
         exchange_begin(shadow);
-        if (remember(shadow, x->caching->key, x->caching->hash) == NULL) {
+        if (cache_remember(shadow, x->caching->key, x->caching->hash) == NULL) {
             http_exchange_finish(http);
             shadow = NULL;
         }
@@ -327,7 +332,7 @@ static enum rm_step again(struct rm_exchange *x) {
 
 [[gnu::noinline]] static enum rm_step run_slowly(struct rm_exchange *x, struct span key, uint64_t hash,
                                                  const struct store_object *object) {
-    return remember(x, key, hash) == NULL ? pass(x) : serve(x, object);
+    return cache_remember(x, key, hash) == NULL ? pass(x) : serve(x, object);
 }
 
 enum rm_step cache_run(struct rm_exchange *x) {
@@ -391,14 +396,27 @@ static bool can_be_shared(enum store_result result) {
     return result == STORE_OK || result == STORE_OUTDATED;
 }
 
+/* What was captured is stored or not: nobody needs to wait any longer. */
+static void end_capture(struct rm_exchange *x, enum store_result result) {
+    struct caching *caching = x->caching;
+    struct cache_figures *figures = &worker_of(x->http.shared)->figures.cached;
+    counter_add(result == STORE_OK ? &figures->stored : &figures->unstored, 1);
+    caching->captures = false;
+    if (caching->leads) {
+        end_flight(x, can_be_shared(result), true);
+    }
+}
+
 void cache_finish(struct rm_exchange *x) {
     struct caching *caching = x->caching;
-    struct worker *worker = worker_of(x->http.shared);
-    const struct cache_route *route = route_of(x);
+    if (caching->filing != NULL) {
+        file_finish(x);
+    }
     if (!caching->captures) {
         rm_assert(!caching->leads);
         return;
     }
+    const struct cache_route *route = route_of(x);
     char made[HTTP_ETAG_MADE_BYTES];
     struct span etag = { made, sizeof made };
     struct http_captured captured;
@@ -408,23 +426,43 @@ void cache_finish(struct rm_exchange *x) {
         http_etag_make(captured.body, made);
         result = keep(x, &captured, etag);
     }
-    counter_add(result == STORE_OK ? &worker->figures.cached.stored : &worker->figures.cached.unstored, 1);
-    caching->captures = false;
-    if (caching->leads) {
-        end_flight(x, can_be_shared(result), true);
-    }
+    end_capture(x, result);
     http_response_uncapture(&x->http, storable ? HTTP_CACHE_MISS : HTTP_CACHE_NONE, &route->rule, etag);
 }
 
 void cache_stream(struct rm_exchange *x) {
-    struct caching *caching = x->caching;
-    if (!caching->captures) {
-        return;
+    if (x->caching->captures) {
+        end_capture(x, STORE_TOO_LARGE);
     }
-    caching->captures = false;
-    counter_add(&worker_of(x->http.shared)->figures.cached.unstored, 1);
-    if (caching->leads) {
-        end_flight(x, false, true);
+}
+
+struct http_cache_rule cache_fill_rule(const struct rm_exchange *x) {
+    const struct cache_route *route = route_of(x);
+    if (x->caching->captures) {
+        return route->rule;
+    }
+    return (struct http_cache_rule){ .vary = route->rule.vary };
+}
+
+void cache_answer_fill(struct rm_exchange *x, struct store_fill *fill, bool storable) {
+    struct worker *worker = worker_of(x->http.shared);
+    const struct rm_cache *cache = route_of(x)->cache;
+    struct caching *caching = x->caching;
+    struct store_object object = store_fill_object(worker->store, fill);
+    bool captured = caching->captures;
+    enum store_result result = STORE_TOO_LARGE;
+    if (captured && storable) {
+        result = store_publish(worker->store, fill, caching->token, cache->ttl_ns, cache->grace_ns, worker->now_ns);
+    } else {
+        store_retire(worker->store, fill);
+    }
+    if (captured) {
+        end_capture(x, result);
+        http_response_uncapture(&x->http, HTTP_CACHE_NONE, NULL, span_of(NULL, 0));
+    }
+    x->http.extra_fields = span_of(NULL, 0); /* they are in the meta */
+    if (x->http.conn != NULL && !answer_as(x, &object, captured && storable ? HTTP_CACHE_MISS : HTTP_CACHE_NONE)) {
+        http_response_fail(&x->http, 500); /* the mapping has a hole */
     }
 }
 

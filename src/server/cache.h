@@ -17,6 +17,7 @@
 #include "ringmain.h"
 #include "server/list.h"
 
+struct filing;
 struct rm_exchange;
 struct server;
 struct wait;
@@ -77,11 +78,12 @@ struct cache_pin {
     uint32_t record;
 };
 
-/* What an exchange keeps that was not answered at once; in its workspace. */
+/* What an exchange keeps that was not answered at once, or whose response is a file, whatever its route; in its workspace. */
 struct caching {
     struct rm_exchange *x;
     struct link line;     /* on worker->cache.waiting, while it waits */
     struct wait *wait;    /* likewise */
+    struct filing *filing; /* the file that it answers with, from rm_file to the end: file.h */
     struct span key;
     uint64_t hash;
     uint64_t deadline_ns; /* of all its waiting; 0: it has not waited yet */
@@ -139,6 +141,19 @@ void cache_finish(struct rm_exchange *x);
 
 /* The response is streamed: it can't be stored, and nobody needs to wait for its end. */
 void cache_stream(struct rm_exchange *x);
+
+/* ------------------------------------------------------------------------------------------------------ fills ---- */
+
+/* Sets x->caching. NULL when the workspace is full. */
+[[gnu::warn_unused_result]] struct caching *cache_remember(struct rm_exchange *x, struct span key, uint64_t hash);
+
+/* What a response that lies in a fill is to say: the rule of its route; clients of one that is not captured are to ask each
+ * time. */
+struct http_cache_rule cache_fill_rule(const struct rm_exchange *x);
+
+/* The exchange's response lies in this fill, with what http_meta_put has written. When it was captured until now, and
+ * `storable`, it is published; in any case its client gets it, if there is one. The fill is used up; its flight has ended. */
+void cache_answer_fill(struct rm_exchange *x, struct store_fill *fill, bool storable);
 
 /* A WAIT_FLIGHT ends: it leaves the line. */
 void cache_wait_ends(struct rm_exchange *x);

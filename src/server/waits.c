@@ -38,6 +38,7 @@ void wait_end(struct wait *wait) {
     case WAIT_DESCRIPTOR: pool_give(&pools[PLAN_WAITS], wait); break;
     case WAIT_JOB: pool_give(&pools[PLAN_OFFLOADS], LIST_OWNER(wait, struct offload, wait)); break;
     case WAIT_QUERY: break; /* its exchange holds it until it has been looked at */
+    case WAIT_FILE: break;  /* and this one as long as it has a file */
     }
 }
 
@@ -50,6 +51,7 @@ void waits_cancel(struct rm_exchange *x) {
         case WAIT_TIMER: timers_cancel(&worker->timers, &wait->timer); break;
         case WAIT_DESCRIPTOR: watch_leave(wait); break;
         case WAIT_QUERY: query_leave(LIST_OWNER(wait, struct rm_query, wait)); break;
+        case WAIT_FILE:
         case WAIT_JOB: continue;
         }
         wait_end(wait);
@@ -100,6 +102,15 @@ static void run_job(struct ring_job *job) {
     offload->run(offload->arg);
 }
 
+void wait_offload(struct rm_exchange *x, struct offload *offload, enum wait_kind kind, void (*run)(void *arg), void *arg) {
+    offload->owner.kind = OWNER_OFFLOAD;
+    offload->run = run;
+    offload->arg = arg;
+    offload->job = (struct ring_job){ .run = run_job, .user = &offload->owner };
+    wait_begin(&offload->wait, x, kind);
+    ring_offload(worker_of(x->http.shared)->ring, &offload->job);
+}
+
 void rm_offload(struct rm_exchange *x, void (*run)(void *arg), void *arg) {
     struct worker *worker = worker_of(x->http.shared);
     if (!exchange_may_wait(x, "called rm_offload from its piece function")) {
@@ -110,12 +121,7 @@ void rm_offload(struct rm_exchange *x, void (*run)(void *arg), void *arg) {
         exchange_shed(x);
         return;
     }
-    offload->owner.kind = OWNER_OFFLOAD;
-    offload->run = run;
-    offload->arg = arg;
-    offload->job = (struct ring_job){ .run = run_job, .user = &offload->owner };
-    wait_begin(&offload->wait, x, WAIT_JOB);
-    ring_offload(worker->ring, &offload->job);
+    wait_offload(x, offload, WAIT_JOB, run, arg);
 }
 
 void wait_job_finished(struct offload *offload) {

@@ -14,7 +14,7 @@
 struct rm_exchange;
 struct rm_watch;
 
-enum wait_kind { WAIT_TIMER, WAIT_DESCRIPTOR, WAIT_JOB, WAIT_QUERY, WAIT_FLIGHT };
+enum wait_kind { WAIT_TIMER, WAIT_DESCRIPTOR, WAIT_JOB, WAIT_QUERY, WAIT_FLIGHT, WAIT_FILE };
 
 struct wait {
     struct rm_exchange *x;
@@ -41,16 +41,19 @@ struct offload {
     void *arg;
 };
 
+/* Hands a job over; the exchange waits for it, as for `kind`: WAIT_JOB or WAIT_FILE. */
+void wait_offload(struct rm_exchange *x, struct offload *offload, enum wait_kind kind, void (*run)(void *arg), void *arg);
+
 /* Puts a wait on its exchange's list and counts it. */
 void wait_begin(struct wait *wait, struct rm_exchange *x, enum wait_kind kind);
 
-/* Takes it off again and gives its item back, but a query's; it is armed nowhere any more. */
+/* Takes it off again and gives its item back, but a query's and a file's; it is armed nowhere any more. */
 void wait_end(struct wait *wait);
 
-/* Ends every wait of an exchange but its offloaded jobs, which can't be called back. */
+/* Ends every wait of an exchange but its offloaded jobs and reads, which can't be called back. */
 void waits_cancel(struct rm_exchange *x);
 
-/* A timer of TIMER_WAIT is due; a job has run. The exchange goes on when it was the last. */
+/* A timer of TIMER_WAIT is due; a job has run, or a read is over (server/file.h). The exchange goes on when it was the last. */
 void wait_timer_due(struct wait *wait);
 void wait_job_finished(struct offload *offload);
 

@@ -7,6 +7,7 @@
 #include "mem/assert.h"
 #include "server/db.h"
 #include "server/exchange.h"
+#include "server/file.h"
 #include "server/sockets.h"
 #include "server/waits.h"
 
@@ -29,6 +30,14 @@ static void register_blocks(struct worker *worker) {
     const struct pool *blocks = &worker->pools[PLAN_BLOCKS];
     size_t bytes = pool_bytes(blocks->item_bytes, blocks->count);
     (void)ring_register(worker->ring, RING_REGION_OUTPUT, blocks->memory, bytes, &worker->report);
+}
+
+/* Files are read to it: file.c. */
+static void register_store(struct worker *worker) {
+    if (worker->store != NULL && ring_wants(worker->ring, RING_REGION_STORE)) {
+        struct span mapping = store_mapping(worker->store);
+        (void)ring_register(worker->ring, RING_REGION_STORE, (void *)(uintptr_t)mapping.data, mapping.len, &worker->report);
+    }
 }
 
 static int open_listener(struct worker *worker, uint32_t i, char *why) {
@@ -139,6 +148,7 @@ int worker_open(struct worker *worker, struct server *server, uint32_t index, ch
     }
     if (code == EXIT_FINE) {
         register_blocks(worker);
+        register_store(worker);
         streams_init(&worker->streams, worker->ring, &worker->pools[PLAN_SEGMENTS], &worker->pools[PLAN_BLOCKS]);
         init_http(worker);
         worker->drain_timer.kind = TIMER_DRAIN;
@@ -175,6 +185,7 @@ void worker_release(struct worker *worker) {
     if (worker->ring != NULL) {
         cache_leave(worker, false); /* the others may be released already */
         ring_release(worker->ring);
+        file_leave(worker);
         worker->ring = NULL;
         worker->http.lost = NULL; /* nobody goes on any more, */
         worker->http.done = NULL; /* and nobody counts */
@@ -349,7 +360,7 @@ static void take_event(struct worker *worker, const struct ring_event *event) {
     case RING_TICK: break; /* run_timers looks at the clock */
     case RING_READY: watch_ready(watch_of(event), (uint32_t)event->result); break;
     case RING_FINISHED: take_finished(event); break;
-    case RING_READ: rm_assert(event->type != RING_READ); break; /* nobody here reads files */
+    case RING_READ: wait_job_finished((struct offload *)event->read->user); break; /* of file.c */
     case RING_CONNECTED: take_db_event(event->user, event); break;
     }
 }
