@@ -22,6 +22,7 @@
 #include "arena_cache.h"
 #include "arena_data.h"
 #include "arena_db.h"
+#include "arena_files.h"
 
 enum { JSON_ITEMS_MAX = 50, SLEEP_MS_MAX = 60000, BYTES_MAX = 256 * 1024 };
 
@@ -203,6 +204,7 @@ static struct rm_route routes[] = {
     { "GET", "/slow/{key}", slow, .cache = &slow_cache },
     { "GET", "/slow-grace/{key}", slow, .cache = &slow_grace_cache },
     { "GET", "/slow-count/{key}", slow_count },
+    { "GET", "/files/{name}", files_get, .cache = &files_cache },
     { "GET", "/async-db", db_prices },
     { "GET", "/crud/items", db_category },
     { "GET", "/crud/items/{id}", db_item, .cache = &db_item_cache },
@@ -219,6 +221,7 @@ static const struct rm_option options[] = {
     { "item-ttl", "TIME", "/crud/items/{id} is kept for so long; 0: it is not kept [200ms]", &item_ttl },
     { "item-gap", "TIME", "and waits between having read its row and answering; for tests [0]", &item_gap },
     { "cached-ttl", "TIME", "/cached/{n} is kept for so long [60s]", &cached_ttl },
+    { "files", "DIR", "whose files /files/{name} serves [none]", &files_folder },
     { 0 },
 };
 
