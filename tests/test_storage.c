@@ -122,7 +122,7 @@ static void test_figures(void **state) {
     struct store_token token = store_token(rig.server.store, hash);
     assert_int_equal(store_publish(rig.server.store, &fill, token, NS_PER_SECOND, 0, 1), STORE_OK);
     assert_int_equal(store_reserve(rig.server.store, SPAN("key"), hash, 0, 1 << 30, &fill), STORE_TOO_LARGE);
-    resources_look(&rig.server);
+    assert_int_equal(resources_look(&rig.server, 1), RESOURCES_LOOK_MS);
 
     const char *text = rig_get(&rig, "/metrics", 200);
     assert_int_equal(figure(text, "store_objects"), 1);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "mem/assert.h"
@@ -16,7 +17,10 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-enum { VECTOR_PAGES = 4096 }; /* of one mincore(2) */
+enum {
+    VECTOR_PAGES = 4096,       /* of one mincore(2) */
+    REFRESH_BYTES = 16 * 1024, /* of one preadv2(2) */
+};
 
 /* A memfd has a size and nobody can change it; pages come when they are touched. */
 static int32_t make_memory(struct store_map_opening *opening) {
@@ -220,6 +224,18 @@ uint64_t store_map_resident_bytes(struct store_map *map) {
     uint64_t resident = count_resident(&pages);
     (void)!store_map_whole(map); /* whoever asks does so now and then: a truncated file is noticed without any traffic */
     return resident == UINT64_MAX ? 0 : resident * store_map_page();
+}
+
+uint64_t store_map_refresh(struct store_map *map, const char *from, size_t bytes) {
+    char scratch[REFRESH_BYTES];
+    struct pages pages = pages_around(map, from, bytes);
+    uint64_t at = store_map_layout(map).data_at + (uint64_t)(pages.from - map->data), done = 0;
+    for (uint64_t i = 0; i < pages.bytes; i += sizeof scratch) {
+        struct iovec piece = { scratch, pages.bytes - i < sizeof scratch ? pages.bytes - i : sizeof scratch };
+        ssize_t n = preadv2(map->fd, &piece, 1, (off_t)(at + i), RWF_NOWAIT);
+        done += n > 0 ? (uint64_t)n : 0;
+    }
+    return done;
 }
 
 /* Kernels before 5.14 have no way to ask for it but to touch each page. */

@@ -92,4 +92,7 @@ bool store_map_resident(struct store_map *map, const char *from, size_t bytes);
 bool store_map_populate(struct store_map *map, const char *from, size_t bytes);
 uint64_t store_map_resident_bytes(struct store_map *map);
 
+/* Reads what is in RAM of [from, from + bytes), so that the kernel knows that it is used: bytes. A file's only. */
+uint64_t store_map_refresh(struct store_map *map, const char *from, size_t bytes);
+
 #endif

@@ -38,12 +38,13 @@ static bool was_cold(struct store *store, uint32_t record, uint64_t now_ms) {
     if (store->ticks == NULL) {
         return false;
     }
-    uint16_t tick = (uint16_t)(now_ms / STORE_TICK_MS), last = __atomic_load_n(&store->ticks[record], __ATOMIC_RELAXED);
-    if (tick == last) {
+    uint32_t ticks = store_ticks_since(__atomic_load_n(&store->ticks[record], __ATOMIC_RELAXED), now_ms);
+    if (ticks == 0) {
         return false;
     }
-    __atomic_store_n(&store->ticks[record], tick, __ATOMIC_RELAXED);
-    return (uint16_t)(tick - last) >= STORE_COLD_TICKS;
+    uint16_t hit = (uint16_t)(store_tick(now_ms) | (ticks == 1 ? STORE_AGAIN : 0));
+    __atomic_store_n(&store->ticks[record], hit, __ATOMIC_RELAXED);
+    return ticks >= STORE_COLD_TICKS;
 }
 
 static void describe(const struct store *store, uint32_t number, uint64_t now_ms, struct store_object *out) {
@@ -221,7 +222,7 @@ enum store_result store_publish(struct store *store, struct store_fill *fill, st
     record->fresh_until_ms = now_ms + ms_up(now_ns, ttl_ns, 0);
     record->grace_until_ms = now_ms + ms_up(now_ns, ttl_ns, grace_ns);
     if (store->ticks != NULL) {
-        __atomic_store_n(&store->ticks[number], (uint16_t)(now_ms / STORE_TICK_MS), __ATOMIC_RELAXED);
+        __atomic_store_n(&store->ticks[number], store_tick(now_ms), __ATOMIC_RELAXED);
     }
     enum store_result result = STORE_OK;
     store_lock(store);

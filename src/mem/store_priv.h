@@ -36,13 +36,25 @@ enum {
     STORE_WAYS = 7,            /* words of a bucket */
     STORE_BUCKET_OBJECTS = 4,  /* planned for each */
     STORE_RESERVE_PART = 16,   /* so much is kept free, or on its way to be: with 32 twice as many fills find no room */
-    STORE_TICK_MS = 4096,      /* of `cold` */
-    STORE_COLD_TICKS = 2,
+    STORE_TICK_MS = 1024,      /* of `cold`, and of what is hot */
+    STORE_COLD_TICKS = 8,
+    STORE_HOT_TICKS = 2,
     STORE_CLASS_BITS = 4,      /* size classes: 2^4 for each power of two */
     STORE_CLASSES = 28 << STORE_CLASS_BITS,
     STORE_OBJECTS_MIN = 64,
     STORE_OBJECTS_MAX = 1 << 26,
 };
+
+/* The time of a hit, in ticks; bit 0 is free: STORE_AGAIN says that there was one in the tick before, too. */
+enum { STORE_AGAIN = 1 };
+static inline uint16_t store_tick(uint64_t ms) {
+    return (uint16_t)(ms / STORE_TICK_MS << 1);
+}
+
+/* Ticks from a hit until now. */
+static inline uint32_t store_ticks_since(uint16_t hit, uint64_t now_ms) {
+    return (uint16_t)(store_tick(now_ms) - (hit & ~STORE_AGAIN)) >> 1;
+}
 
 #define STORE_NONE UINT32_MAX         /* no extent */
 #define STORE_NOTHING_WAITS UINT64_MAX /* `oldest` when limbo is empty */
@@ -107,7 +119,7 @@ struct store {
     struct store_record *records;
     struct store_extent *extents;
     uint64_t *stamps;   /* of extents in limbo: the epoch that all readers must have seen */
-    uint16_t *ticks;    /* atomic: of each object's last hit; NULL without a path */
+    uint16_t *ticks;    /* atomic: of each object's last hit (store_tick); NULL without a path */
     char *data;
     uint64_t mask;      /* of buckets */
     uint64_t offset_ms; /* the store's clock = the callers' + offset, modulo 2^64 */

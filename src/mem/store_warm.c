@@ -60,7 +60,7 @@ static bool adopt(struct store *store, const struct store_image_entry *entry) {
     store->filling--;
     store->linked++;
     if (store->ticks != NULL) {
-        store->ticks[object] = (uint16_t)(store->clock_ms / STORE_TICK_MS - UINT16_MAX / 2); /* cold */
+        store->ticks[object] = (uint16_t)(store_tick(store->clock_ms) - UINT16_MAX / 2 - 1); /* cold */
     }
     return true;
 }

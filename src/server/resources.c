@@ -31,7 +31,19 @@ static void look_at_status(struct resources *seen) {
     counter_set(&seen->shared_bytes, bytes_of(status, "\nRssShmem:"));
 }
 
-void resources_look(struct server *server) {
+static bool look_at_store(struct server *server, uint64_t now_ns) {
+    struct store_figures figures;
+    uint64_t resident = store_resident_bytes(server->store);
+    store_figures(server->store, &figures);
+    counter_set(&server->resources.store_bytes, resident);
+    bool pressed = figures.file && resident < figures.bytes_used;
+    if (pressed) {
+        (void)store_refresh(server->store, now_ns);
+    }
+    return pressed;
+}
+
+uint64_t resources_look(struct server *server, uint64_t now_ns) {
     struct resources *seen = &server->resources;
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
@@ -39,9 +51,8 @@ void resources_look(struct server *server) {
         counter_set(&seen->major_faults, (uint64_t)usage.ru_majflt);
     }
     look_at_status(seen);
-    if (server->store != NULL) {
-        counter_set(&seen->store_bytes, store_resident_bytes(server->store));
-    }
+    bool pressed = server->store != NULL && look_at_store(server, now_ns);
+    return pressed ? RESOURCES_PRESSED_MS : RESOURCES_LOOK_MS;
 }
 
 /* --------------------------------------------------------------------------------------------------- writing ---- */

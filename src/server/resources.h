@@ -10,7 +10,7 @@
 
 struct server;
 
-enum { RESOURCES_LOOK_MS = 5000 };
+enum { RESOURCES_LOOK_MS = 5000, RESOURCES_PRESSED_MS = 1000 };
 
 /* Written by the main thread (counter_set), read by all. */
 struct resources {
@@ -22,8 +22,9 @@ struct resources {
     uint64_t store_bytes;     /* of the store's mapping, in RAM: mapped here or not */
 };
 
-/* Main thread. */
-void resources_look(struct server *server);
+/* When a store's file is not all in RAM, tells the kernel what is hot of it (store_refresh). For how many ms it is good: fewer
+ * then. Main thread. `now_ns`: of CLOCK_MONOTONIC. */
+uint64_t resources_look(struct server *server, uint64_t now_ns);
 
 /* Any worker's thread: into the response of rm_metrics, and two objects into the open one of rm_stats. Of the store only when
  * there is one. */

@@ -56,7 +56,7 @@ struct watch {
     bool asked;          /* the workers were, since when: */
     uint64_t asked_ns;
     uint64_t turns[CONFIG_WORKERS_MAX]; /* of each worker, then */
-    uint64_t looked_ns;                 /* when resources_look was called last */
+    uint64_t look_ns;                   /* when resources_look is to be called again */
 };
 
 static int timeout_ms(uint64_t until_ns) {
@@ -151,14 +151,10 @@ static uint64_t next_pet_ns(const struct watch *watch) {
 
 /* ------------------------------------------------------------------------------------------------- resources ---- */
 
-static uint64_t next_look_ns(const struct watch *watch) {
-    return watch->looked_ns + RESOURCES_LOOK_MS * NS_PER_MS;
-}
-
 static void look(struct watch *watch) {
-    if (clock_ns() >= next_look_ns(watch)) {
-        resources_look(watch->server);
-        watch->looked_ns = clock_ns();
+    uint64_t now_ns = clock_ns();
+    if (now_ns >= watch->look_ns) {
+        watch->look_ns = now_ns + resources_look(watch->server, now_ns) * NS_PER_MS;
     }
 }
 
@@ -216,7 +212,7 @@ void supervise(struct server *server, struct crew *crew, const struct notify *no
     while (crew_serving(crew) == server->config->workers) {
         pet(&watch);
         look(&watch);
-        number = wait_for_news(&watch, sooner(next_pet_ns(&watch), next_look_ns(&watch)));
+        number = wait_for_news(&watch, sooner(next_pet_ns(&watch), watch.look_ns));
         if (heed(&watch, number)) {
             break;
         }

@@ -1,0 +1,69 @@
+/* Which objects are told to the kernel as hot. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "store_rig.h"
+
+static struct store_rig rig;
+static char body[8000];
+
+/* Asked for every second for a while. */
+static void ask_for_seconds(const char *key, unsigned seconds) {
+    struct store_object object;
+    for (unsigned i = 0; i < seconds; i++) {
+        rig.now_ns += SECOND;
+        assert_true(store_rig_get(&rig, key, &object));
+    }
+}
+
+static uint64_t refresh(void) {
+    return store_refresh(rig.store, rig.now_ns);
+}
+
+static void test_hot(void **state) {
+    (void)state;
+    char path[] = "/tmp/ringmain-refresh-XXXXXX";
+    close(mkstemp(path));
+    struct store_config config = store_rig_config(path);
+    store_rig_open(&rig, &config);
+    store_online(rig.store, 0);
+    assert_int_equal(store_rig_put(&rig, "hot", span_of(body, sizeof body)), STORE_OK);
+    assert_int_equal(store_rig_put(&rig, "once", span_of(body, sizeof body)), STORE_OK);
+    assert_true(store_rig_has(&rig, "once"));
+    assert_int_equal(refresh(), 0); /* nothing was asked for twice */
+    ask_for_seconds("hot", 3);
+    uint64_t bytes = refresh();
+    assert_in_range(bytes, 8000, 4 * 4096); /* it, and no other */
+    rig.now_ns += SECOND;
+    assert_int_equal(refresh(), bytes);
+    rig.now_ns += 2 * SECOND;
+    assert_int_equal(refresh(), 0); /* not any more */
+    ask_for_seconds("hot", 3);
+    ask_for_seconds("once", 1);
+    assert_int_equal(refresh(), bytes);
+    assert_true(store_rig_drop(&rig, "hot"));
+    assert_int_equal(refresh(), 0); /* gone */
+    store_offline(rig.store, 0);
+    store_rig_close(&rig);
+    unlink(path);
+}
+
+/* In memory the kernel sees it itself. */
+static void test_memory(void **state) {
+    (void)state;
+    struct store_config config = store_rig_config(NULL);
+    store_rig_open(&rig, &config);
+    store_online(rig.store, 0);
+    assert_int_equal(store_rig_put(&rig, "hot", span_of(body, sizeof body)), STORE_OK);
+    ask_for_seconds("hot", 3);
+    assert_int_equal(refresh(), 0);
+    store_offline(rig.store, 0);
+    store_rig_close(&rig);
+}
+
+int main(void) {
+    static struct rows rows;
+    ROWS_TEST(&rows, test_hot);
+    ROWS_TEST(&rows, test_memory);
+    return rows_run("store_refresh", &rows);
+}
