@@ -4,7 +4,8 @@
 #include "mem/assert.h"
 
 /* Routes become a tree of path segments. Its edges live in one hash table, keyed by (parent node, segment). Paths without
- * {names} are in a table of their own, whole: a request for one is found by one probe, without looking at segments. */
+ * {names} are in a table of their own, whole: a request for one is found by one probe, without looking at segments. So are
+ * those that only end with one, up to its slash: they take a second probe. */
 
 enum { NODE_NONE = UINT32_MAX };
 
@@ -13,6 +14,7 @@ struct node {
     const struct http_route *by_method[HTTP_METHODS_COUNT];
     uint32_t allow; /* 0: no route ends here */
     uint32_t named; /* the child for a {name}, or NODE_NONE */
+    bool branches;  /* there are edges */
 };
 
 struct edge {
@@ -22,12 +24,13 @@ struct edge {
     uint32_t child;
 };
 
-/* A path without {names}. Invariant: `first` and `last` are its ends as load_ends gives them. */
+/* A path without {names}. Invariant: `first` and `last` are its ends as load_ends gives them; node or tail is one. */
 struct whole {
     const char *text; /* NULL: free */
     uint64_t first, last;
     uint32_t len;
-    uint32_t node;
+    uint32_t node; /* that it leads to, or NODE_NONE */
+    uint32_t tail; /* that it leads to with one {name} behind it, or NODE_NONE */
 };
 
 struct http_router {
@@ -143,7 +146,8 @@ struct walk {
     const char *path; /* behind its first '/' */
     size_t len;
     uint32_t depth; /* {name} segments on the way here */
-    struct http_view params[HTTP_PARAMS_MAX];
+    uint32_t first; /* the offset of `path` in the request */
+    struct http_view *params; /* the request's */
 };
 
 /* The segment at `at`; *next is where the one behind it begins, or len + 1 when it is the last. */
@@ -154,29 +158,42 @@ static struct span segment_at(const struct walk *walk, size_t at, size_t *next) 
     return span_of(walk->path + at, stop - at);
 }
 
-/* The node that the rest of the path from `at` leads to; static segments first. At most one visit for each node. */
+static uint32_t child_of(const struct http_router *router, uint32_t index, struct span segment) {
+    if (!router->nodes[index].branches) {
+        return NODE_NONE;
+    }
+    const struct edge *edge = edge_at(router, index, segment.data, segment.len);
+    return edge->text != NULL ? edge->child : NODE_NONE;
+}
+
+/* The node that the rest of the path from `at` leads to; static segments first. At most one visit for each node: it calls
+ * itself only where both ways are open. */
 static const struct node *walk_on(struct walk *walk, uint32_t index, size_t at) {
-    const struct node *node = &walk->router->nodes[index];
-    if (at > walk->len) {
-        return node->allow != 0 ? node : NULL;
-    }
-    size_t next;
-    struct span segment = segment_at(walk, at, &next);
-    const struct edge *edge = edge_at(walk->router, index, segment.data, segment.len);
-    if (edge->text != NULL) {
-        const struct node *found = walk_on(walk, edge->child, next);
-        if (found != NULL) {
-            return found;
+    while (at <= walk->len) {
+        const struct node *node = &walk->router->nodes[index];
+        size_t next;
+        struct span segment = segment_at(walk, at, &next);
+        uint32_t child = child_of(walk->router, index, segment);
+        uint32_t depth = walk->depth;
+        if (child != NODE_NONE && node->named != NODE_NONE) {
+            const struct node *found = walk_on(walk, child, next);
+            if (found != NULL) {
+                return found;
+            }
+            child = NODE_NONE;
         }
+        if (child == NODE_NONE) {
+            if (node->named == NODE_NONE || segment.len == 0) {
+                return NULL;
+            }
+            walk->params[depth] = (struct http_view){ (uint16_t)(walk->first + at), (uint16_t)segment.len };
+            walk->depth = depth + 1;
+            child = node->named;
+        }
+        index = child;
+        at = next;
     }
-    if (node->named == NODE_NONE || segment.len == 0) {
-        return NULL;
-    }
-    walk->params[walk->depth] = (struct http_view){ (uint16_t)(at + 1), (uint16_t)segment.len };
-    walk->depth++;
-    const struct node *found = walk_on(walk, node->named, next);
-    walk->depth -= found == NULL ? 1 : 0;
-    return found;
+    return walk->router->nodes[index].allow != 0 ? &walk->router->nodes[index] : NULL;
 }
 
 static enum http_found choose(const struct node *node, const struct http_request *request, const struct http_route **route,
@@ -189,6 +206,23 @@ static enum http_found choose(const struct node *node, const struct http_request
     return HTTP_FOUND_NO_METHOD;
 }
 
+/* Behind the last slash is a {name}, and before it there is none: NULL when that is no route. What the tree would find, too:
+ * of all ways through it this one has the most static segments in front. */
+static const struct node *find_tail(const struct http_router *router, struct http_request *request, const char *path,
+                                    size_t len) {
+    size_t at = len;
+    while (path[at - 1] != '/') { /* the first is one */
+        at--;
+    }
+    const struct whole *whole = whole_at(router, path, at);
+    if (whole->text == NULL || whole->tail == NODE_NONE || at == len) {
+        return NULL;
+    }
+    request->params[0] = (struct http_view){ (uint16_t)(request->path.offset + at), (uint16_t)(len - at) };
+    request->param_count = 1;
+    return &router->nodes[whole->tail];
+}
+
 /* By segments. */
 [[gnu::noinline]] static enum http_found find_named(const struct http_router *router, struct http_request *request,
                                                     const struct http_route **route, uint32_t *allow) {
@@ -197,14 +231,15 @@ static enum http_found choose(const struct node *node, const struct http_request
     if (len == 0 || path[0] != '/') {
         return HTTP_FOUND_NO_PATH;
     }
-    struct walk walk = { .router = router, .path = path + 1, .len = len - 1 };
+    const struct node *tail = find_tail(router, request, path, len);
+    if (tail != NULL) {
+        return choose(tail, request, route, allow);
+    }
+    struct walk walk = { .router = router, .path = path + 1, .len = len - 1, .first = request->path.offset + 1u,
+                         .params = request->params };
     const struct node *node = walk_on(&walk, 0, 0);
     if (node == NULL) {
         return HTTP_FOUND_NO_PATH;
-    }
-    for (uint32_t i = 0; i < walk.depth; i++) {
-        request->params[i] = (struct http_view){ (uint16_t)(request->path.offset + walk.params[i].offset),
-                                                 walk.params[i].len };
     }
     request->param_count = (uint8_t)walk.depth;
     return choose(node, request, route, allow);
@@ -214,7 +249,7 @@ enum http_found http_router_find(const struct http_router *router, struct http_r
                                  const struct http_route **route, uint32_t *allow) {
     const struct whole *whole = whole_at(router, request->head + request->path.offset, request->path.len);
     request->param_count = 0;
-    if (whole->text != NULL) {
+    if (whole->text != NULL && whole->node != NODE_NONE) {
         return choose(&router->nodes[whole->node], request, route, allow);
     }
     return find_named(router, request, route, allow);
@@ -327,31 +362,42 @@ static uint32_t edge_add(struct http_router *router, uint32_t parent, struct spa
     struct edge *edge = edge_at(router, parent, text.data, text.len);
     if (edge->text == NULL) {
         *edge = (struct edge){ text.data, (uint32_t)text.len, parent, node_add(router) };
+        router->nodes[parent].branches = true;
     }
     return edge->child;
 }
 
+/* The entry of a path without {names}, made when it is not there yet. */
+static struct whole *whole_add(struct http_router *router, struct span path) {
+    struct whole *whole = whole_at(router, path.data, path.len);
+    if (whole->text == NULL) {
+        *whole = (struct whole){ .text = path.data, .len = (uint32_t)path.len, .node = NODE_NONE, .tail = NODE_NONE };
+        load_ends(path.data, path.len, &whole->first, &whole->last);
+    }
+    return whole;
+}
+
 /* The node at the end of a path, made when it is not there yet. */
 static uint32_t node_of(struct http_router *router, struct span path) {
-    uint32_t index = 0;
-    bool named = false;
+    uint32_t index = 0, names = 0;
+    struct span last = { NULL, 0 };
     for (struct span rest = span_from(path, 1); rest.data != NULL;) {
-        struct span segment = segment_take(&rest);
+        struct span segment = last = segment_take(&rest);
         if (!is_named(segment)) {
             index = edge_add(router, index, segment);
             continue;
         }
-        named = true;
+        names++;
         if (router->nodes[index].named == NODE_NONE) {
             uint32_t child = node_add(router);
             router->nodes[index].named = child;
         }
         index = router->nodes[index].named;
     }
-    if (!named) {
-        struct whole *whole = whole_at(router, path.data, path.len);
-        *whole = (struct whole){ .text = path.data, .len = (uint32_t)path.len, .node = index };
-        load_ends(path.data, path.len, &whole->first, &whole->last);
+    if (names == 0) {
+        whole_add(router, path)->node = index;
+    } else if (names == 1 && is_named(last)) {
+        whole_add(router, span_first(path, path.len - last.len))->tail = index;
     }
     return index;
 }
