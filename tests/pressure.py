@@ -4,8 +4,8 @@
 usage: pressure.py STORE_PRESSURE STORE_MIB LIMIT_MIB SECONDS bytes|p99
 
 Skipped (77) where no cgroup with a memory limit can be made. The one with the limit must answer with the right bytes and not be
-killed. With `p99` it must also answer for hot keys with a 99th percentile of at most twice the other's, or of what the scheduler
-alone may add: a matter of seconds, because the kernel is told once a second what is hot.
+killed. With `p99` it must also answer for hot keys with a 99th percentile of at most twice the other's, or of
+50 us. That takes seconds, because the kernel is told once a second what is hot.
 """
 import json
 import os
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 SKIPPED = 77
-SCHEDULER_NS = 50_000  # below that, two processes on one core say nothing about memory
+ENOUGH_NS = 50_000  # a read from a fast disk: docs/memory.md says how far that is from twice
 ROUNDS = 3
 
 
@@ -101,7 +101,7 @@ def main():
         tight = run(program, store_mib, limit_mib, seconds)
         if tight["resident"] > limit_mib << 20:
             raise RuntimeError("the limit was none")
-        allowed = max(2 * free["hot_p99_ns"], SCHEDULER_NS)
+        allowed = max(2 * free["hot_p99_ns"], ENOUGH_NS)
         if tight["hot_p99_ns"] <= allowed:
             print(f"ok: p99 of hot keys {tight['hot_p99_ns']} ns, without the limit {free['hot_p99_ns']} ns")
             return 0
