@@ -88,6 +88,27 @@ static void test_stream_lets_go_at_once(void **state) {
     assert_answer(second->text, "MISS", "6 v0");
 }
 
+/* A stream that fails when it begins has never left the capture. */
+static void fail_first(struct rm_exchange *x) {
+    rm_set_header(x, "Name", SPAN("a line\nand another"));
+}
+
+static void begin_first(struct rm_exchange *x) {
+    rm_begin(x, 200, "text/plain");
+}
+
+static void test_stream_fails(void **state) {
+    (void)state;
+    cache_in_handler = fail_first;
+    assert_has(get("/item/6?as=stream"), "HTTP/1.1 500 ");
+    assert_idle();
+    cache_in_handler = begin_first;
+    assert_has(get("/item/7?as=stream"), "HTTP/1.1 500 ");
+    assert_has(get("/item/8?as=stream&ms=10"), "HTTP/1.1 500 ");
+    assert_int_equal(FIGURE(unstored), 3);
+    assert_int_equal(FIGURE(stored), 0);
+}
+
 static void test_deadline(void **state) {
     (void)state;
     struct rig_client *leader = start(0, "/item/6?ms=5000"), *waiter = start(1, "/item/6?ms=10");
@@ -310,6 +331,7 @@ int main(void) {
     ROWS_TEST(&tests, test_failure_is_not_shared);
     ROWS_TEST(&tests, test_hold_off_ends);
     ROWS_TEST(&tests, test_stream_lets_go_at_once);
+    ROWS_TEST(&tests, test_stream_fails);
     ROWS_TEST(&tests, test_deadline);
     ROWS_TEST(&tests, test_deadline_is_of_all_waits);
     ROWS_TEST(&tests, test_waiters_are_bounded);

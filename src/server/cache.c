@@ -431,7 +431,7 @@ void cache_finish(struct rm_exchange *x) {
 }
 
 void cache_stream(struct rm_exchange *x) {
-    if (x->caching->captures) {
+    if (x->caching->captures && !x->http.failed) { /* what has failed may be captured still: cache_finish lets it go */
         end_capture(x, STORE_TOO_LARGE);
     }
 }
