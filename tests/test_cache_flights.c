@@ -164,14 +164,15 @@ static void test_leader_goes_on_without_its_client(void **state) {
     assert_int_equal(cache_ends, 0); /* it was not told */
 }
 
-static void test_alone_is_told_that_its_client_has_gone(void **state) {
+/* What it answers may be stored, too: it must not be a part of what it would be. */
+static void test_alone_goes_on_without_its_client(void **state) {
     (void)state;
     get("/item/6?as=404");
-    struct rig_client *client = start(0, "/item/6?ms=500");
+    struct rig_client *client = start(0, "/item/6?ms=500&ended=1");
     rig_drop(&rig, client, true);
-    rig_run(&rig, 100);
-    assert_int_equal(cache_ends, 1);
-    assert_true((cache_reasons & RM_END_GONE) != 0);
+    rig_run(&rig, 600);
+    assert_int_equal(cache_ends, 0);
+    assert_answer(get("/item/6"), "HIT", "6 v0");
 }
 
 static void test_waiter_goes(void **state) {
@@ -310,6 +311,17 @@ static void test_drain_while_waiting(void **state) {
     assert_int_equal(cache_reasons, RM_END_DRAIN);
 }
 
+/* It was cut short by the drain: good enough for its client, not for the next start. */
+static void test_what_the_drain_cuts_short_is_not_stored(void **state) {
+    (void)state;
+    struct rig_client *leader = start(0, "/long/6?ms=500&ended=1");
+    server_drain(&rig.server, 2);
+    rig_run(&rig, 300);
+    assert_has(leader->text, "\r\n\r\na part");
+    assert_int_equal(cache_ends, 1);
+    assert_int_equal(FIGURE(stored), 0);
+}
+
 static void test_leader_is_dropped_at_the_end_of_a_drain(void **state) {
     (void)state;
     struct rig_client *leader = start(0, "/long/6?ms=60000&stubborn=1"), *waiter = start(1, "/long/6");
@@ -336,7 +348,7 @@ int main(void) {
     ROWS_TEST(&tests, test_deadline_is_of_all_waits);
     ROWS_TEST(&tests, test_waiters_are_bounded);
     ROWS_TEST(&tests, test_leader_goes_on_without_its_client);
-    ROWS_TEST(&tests, test_alone_is_told_that_its_client_has_gone);
+    ROWS_TEST(&tests, test_alone_goes_on_without_its_client);
     ROWS_TEST(&tests, test_waiter_goes);
     ROWS_TEST(&tests, test_waiter_ends_its_half);
     ROWS_TEST(&tests, test_leader_fails);
@@ -344,6 +356,7 @@ int main(void) {
     ROWS_TEST(&tests, test_refreshed_meanwhile);
     ROWS_TEST(&tests, test_pipelined_behind_a_parked_one);
     ROWS_TEST(&tests, test_drain_while_waiting);
+    ROWS_TEST(&tests, test_what_the_drain_cuts_short_is_not_stored);
     ROWS_TEST(&tests, test_leader_is_dropped_at_the_end_of_a_drain);
     for (size_t i = 0; i < tests.count; i++) {
         tests.tests[i].setup_func = set_up;

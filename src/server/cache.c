@@ -420,7 +420,8 @@ void cache_finish(struct rm_exchange *x) {
     char made[HTTP_ETAG_MADE_BYTES];
     struct span etag = { made, sizeof made };
     struct http_captured captured;
-    bool storable = http_captured(&x->http, &route->rule, &captured);
+    bool whole = x->told == 0; /* else its end has come before its time */
+    bool storable = whole && http_captured(&x->http, &route->rule, &captured);
     enum store_result result = STORE_TOO_LARGE;
     if (storable) {
         http_etag_make(captured.body, made);
