@@ -216,8 +216,8 @@ void rm_stream(struct rm_exchange *x, int status, const char *content_type);
 /* Backpressure: one more thing that the exchange waits for, as rm_sleep is: until what was written so far has been given to
  * the kernel but for at most half of --output-bytes. Call it, then rm_then(), then return RM_PARK. Completes at the
  * end of the
- * turn, once in a turn at most, when there is nothing to wait for, and when the client has gone; a client that takes nothing
- * for --write-timeout has. */
+ * turn, once in a turn at most, when there is nothing to wait for (as with a response that is collected for the cache), and
+ * when the client has gone; a client that takes nothing for --write-timeout has. */
 void rm_flush(struct rm_exchange *x);
 
 /* Ends the response here: not begun, it becomes 500; begun, the connection is closed after what has been written, without

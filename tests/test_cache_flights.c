@@ -175,6 +175,29 @@ static void test_alone_goes_on_without_its_client(void **state) {
     assert_answer(get("/item/6"), "HIT", "6 v0");
 }
 
+static void write_and_flush(struct rm_exchange *x) {
+    cache_in_handler = NULL;
+    rm_begin(x, 200, "text/plain");
+    rm_write(x, SPAN("written"));
+    rm_flush(x);
+}
+
+/* What is collected does not leave before its end: there is nothing to wait for, nor anything before it on the connection. */
+static void test_leader_flushes_behind_another(void **state) {
+    (void)state;
+    struct rig_client *both_of_them = rig_connect(&rig);
+    rig_send(&rig, both_of_them, GET("/plain/5?ms=3000"));
+    rig_run(&rig, 5);
+    cache_in_handler = write_and_flush;
+    rig_send(&rig, both_of_them, GET("/item/6?ms=10&as=none"));
+    rig_run(&rig, 5);
+    struct rig_client *waiter = start(1, "/item/6");
+    rig_run(&rig, 100);
+    assert_answer(waiter->text, "HIT", "written");
+    rig_run(&rig, 3000);
+    assert_has(both_of_them->text, "X-Cache: MISS\r\n\r\nwritten");
+}
+
 static void test_waiter_goes(void **state) {
     (void)state;
     struct rig_client *leader = start(0, "/item/6?ms=500"), *waiter = start(1, "/item/6?ms=500");
@@ -349,6 +372,7 @@ int main(void) {
     ROWS_TEST(&tests, test_waiters_are_bounded);
     ROWS_TEST(&tests, test_leader_goes_on_without_its_client);
     ROWS_TEST(&tests, test_alone_goes_on_without_its_client);
+    ROWS_TEST(&tests, test_leader_flushes_behind_another);
     ROWS_TEST(&tests, test_waiter_goes);
     ROWS_TEST(&tests, test_waiter_ends_its_half);
     ROWS_TEST(&tests, test_leader_fails);

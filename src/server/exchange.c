@@ -138,7 +138,7 @@ void exchange_lost(struct http_exchange *http) {
 /* ----------------------------------------------------------------------------------------------------- flush ---- */
 
 bool exchange_flushed(const struct rm_exchange *x) {
-    if (x->http.conn == NULL) {
+    if (x->http.conn == NULL || x->http.kept == HTTP_CAPTURED) { /* nobody gets it, or not before its end */
         return true;
     }
     const struct conn_state *conn = conn_of(x);
