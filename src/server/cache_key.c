@@ -16,24 +16,28 @@ enum { LENGTH_BYTES = 2, NO_PART = 0xffff };
 _Static_assert((int)RM_KEY_BYTES_MAX < (int)NO_PART, "no part has this length");
 _Static_assert((int)RM_KEY_BYTES_MAX <= (int)STORE_KEY_BYTES_MAX, "the store takes them");
 
-static void put_length(struct rm_key *key, size_t length) {
+static inline void put_length(struct rm_key *key, size_t length) {
     key->bytes[key->len] = (char)(length & 0xff);
     key->bytes[key->len + 1] = (char)(length >> 8);
     key->len = (uint16_t)(key->len + LENGTH_BYTES);
 }
 
-static bool has_room(struct rm_key *key, size_t bytes) {
+static inline bool has_room(struct rm_key *key, size_t bytes) {
     size_t left = RM_KEY_BYTES_MAX - (size_t)key->len;
     key->overflow |= left < LENGTH_BYTES || bytes > left - LENGTH_BYTES;
     return !key->overflow;
 }
 
-void rm_key_span(struct rm_key *key, struct span value) {
+[[gnu::always_inline]] static inline void put_part(struct rm_key *key, struct span value) {
     if (has_room(key, value.len)) {
         put_length(key, value.len);
         copy_put_span(key->bytes + key->len, value);
         key->len = (uint16_t)(key->len + value.len);
     }
+}
+
+void rm_key_span(struct rm_key *key, struct span value) {
+    put_part(key, value);
 }
 
 void rm_key_none(struct rm_key *key) {
@@ -53,7 +57,7 @@ void rm_key_begin(struct rm_key *key, const struct rm_cache *cache) {
     rm_key_span(key, span_text(cache->name));
 }
 
-static bool find_part(const struct rm_exchange *x, const struct cache_part *part, struct span *value) {
+static inline bool find_part(const struct rm_exchange *x, const struct cache_part *part, struct span *value) {
     switch (part->kind) {
     case CACHE_PARAM: *value = http_span(&x->http.request, x->http.request.params[part->param]); return true;
     case CACHE_QUERY: return rm_query_value(x, part->name, value);
@@ -72,7 +76,7 @@ bool cache_key(const struct rm_exchange *x, const struct cache_route *route, str
     for (uint32_t i = 0; i < route->part_count; i++) {
         struct span value;
         if (find_part(x, &route->parts[i], &value)) {
-            rm_key_span(key, value);
+            put_part(key, value);
         } else {
             rm_key_none(key);
         }
