@@ -1,5 +1,7 @@
 /* Helper threads: every job runs once and comes home once, whatever the order. */
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -86,11 +88,32 @@ static void test_stop_finishes_what_was_handed_over(void **state) {
     ring_release(ring);
 }
 
+/* A blocked SIGBUS would end the process: mem/holes.h. Other signals are the main thread's. */
+static void look_at_signals(struct ring_job *job) {
+    sigset_t mask;
+    int *right = job->user;
+    *right = pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0 && !sigismember(&mask, SIGBUS) && sigismember(&mask, SIGTERM) &&
+             sigismember(&mask, SIGINT) && sigismember(&mask, SIGUSR1);
+}
+
+static void test_signals(void **state) {
+    (void)state;
+    struct ring_helpers *helpers = ring_helpers_start(1);
+    struct ring *ring = open_ring(RING_AUTO, helpers);
+    int right = 0;
+    struct ring_job job = { .run = look_at_signals, .user = &right };
+    ring_offload(ring, &job);
+    ring_helpers_stop(helpers);
+    ring_release(ring);
+    assert_true(right);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_jobs_come_home_uring),
         cmocka_unit_test(test_jobs_come_home_epoll),
         cmocka_unit_test(test_stop_finishes_what_was_handed_over),
+        cmocka_unit_test(test_signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,6 +62,10 @@ static void on_sigbus(int number, siginfo_t *info, void *context) {
 }
 
 void holes_begin(void) {
+    sigset_t unblocked;
+    sigemptyset(&unblocked);
+    sigaddset(&unblocked, SIGBUS);
+    pthread_sigmask(SIG_UNBLOCK, &unblocked, NULL);
     pthread_mutex_lock(&lock);
     if (users++ == 0) {
         struct sigaction current;

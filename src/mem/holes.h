@@ -22,7 +22,8 @@ struct holes_witness {
 
 /* From the first begin to the last end of the process the handler of SIGBUS is ours; what is not about bytes that are touched
  * here goes to the handler that was there before, or ends the process as it would have. Before the first touch; they
- * nest. */
+ * nest. A thread that blocks SIGBUS must not touch: the kernel ends the process then, handler or not. So begin unblocks it on
+ * the calling thread, from which those that are started later have it: it may come blocked from whoever started us. */
 void holes_begin(void);
 void holes_end(void);
 
