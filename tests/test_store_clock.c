@@ -149,6 +149,73 @@ static void test_large_beside_pinned(void **state) {
     store_unpin(rig.store, walls[1].record);
 }
 
+/* What is parked holds its record, too: as many others as are left come and go. */
+static void test_parked_records_are_not_free(void **state) {
+    (void)state;
+    enum { FEW = 64 }; /* the least */
+    struct store_config config = store_rig_config(NULL);
+    struct store_object objects[FEW / 4];
+    uint32_t parked = FEW / 4, full = 0;
+    char key[16];
+    store_offline(rig.store, 0);
+    store_rig_close(&rig);
+    config.objects = FEW;
+    store_rig_open(&rig, &config);
+    store_rig_fix(&rig);
+    store_online(rig.store, 0);
+    for (uint32_t i = 0; i < parked; i++) {
+        snprintf(key, sizeof key, "p%u", i);
+        assert_int_equal(store_rig_put(&rig, key, SPAN("pinned")), STORE_OK);
+        assert_true(store_rig_get(&rig, key, &objects[i]));
+        assert_true(store_pin(rig.store, &objects[i]));
+        assert_true(store_rig_drop(&rig, key));
+    }
+    for (uint32_t i = 0; i < 5 * FEW; i++) {
+        store_quiet(rig.store, 0);
+        snprintf(key, sizeof key, "k%u", i);
+        full += store_rig_put(&rig, key, SPAN("")) == STORE_FULL;
+    }
+    for (uint32_t i = 0; i < parked; i++) {
+        store_unpin(rig.store, objects[i].record);
+    }
+    assert_int_equal(full, 0);
+}
+
+/* The CLOCK hand passes objects that are on their way to be free, and then some of them turn out to be pinned. */
+static void test_parked_in_the_run(void **state) {
+    (void)state;
+    enum { UNITS = 256, COUNT = STORE_MIB / STORE_UNIT_BYTES / UNITS, GONE = 16 };
+    struct store_object objects[2];
+    char key[16];
+    store_online(rig.store, 1);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "k%02u", i);
+        assert_int_equal(store_rig_put(&rig, key, body_of(UNITS * STORE_UNIT_BYTES - 64, 'x')), STORE_OK);
+    }
+    assert_int_equal(figures().bytes_used, STORE_MIB);
+    for (uint32_t i = 0; i < GONE; i++) {
+        snprintf(key, sizeof key, "k%02u", i);
+        if (i == 7 || i == 11) {
+            assert_true(store_rig_get(&rig, key, &objects[i / 8]));
+            assert_true(store_pin(rig.store, &objects[i / 8]));
+        }
+        (void)store_rig_drop(&rig, key); /* the first ones were evicted */
+    }
+    struct span large = body_of(STORE_MIB / STORE_OBJECT_PART - 64, 'l');
+    for (uint32_t i = 0; i < 2 * STORE_PATIENCE; i++) {
+        assert_int_equal(store_rig_put(&rig, "large", large), STORE_FULL); /* the readers are not quiet */
+    }
+    enum store_result result = STORE_FULL;
+    for (uint32_t tries = 0; tries < 20 && result != STORE_OK; tries++) {
+        store_quiet(rig.store, 0);
+        store_quiet(rig.store, 1);
+        result = store_rig_put(&rig, "large", large);
+    }
+    store_unpin(rig.store, objects[0].record);
+    store_unpin(rig.store, objects[1].record);
+    assert_int_equal(result, STORE_OK);
+}
+
 int main(void) {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -157,6 +224,8 @@ int main(void) {
         CASE(test_clock_takes_what_is_over),
         CASE(test_large_among_small),
         CASE(test_large_beside_pinned),
+        CASE(test_parked_records_are_not_free),
+        CASE(test_parked_in_the_run),
     };
     return cmocka_run_group_tests_name("store_clock", tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@ static void assert_run(const struct store *store) {
         const struct store_extent *extent = &store->extents[at];
         assert_true(extent->state != STORE_LINKED);
         assert_true(extent->state != STORE_FILLING);
+        assert_true(extent->state != STORE_PARKED);
         units += extent->units;
     }
     assert_true(units >= store->run);

@@ -99,7 +99,7 @@ static uint32_t lengthen(struct store *store, uint32_t number, uint32_t units, u
 
 static bool enough_is_free(const struct store *store) {
     uint64_t coming = store->limbo_units - store->parked_units;
-    uint32_t records = store->records_unused.unused + store->waiting;
+    uint32_t records = store->records_unused.unused + store->waiting - store->parked;
     return store->free_units + coming >= store->units / STORE_RESERVE_PART + store->wish &&
            records >= store->objects / STORE_RESERVE_PART;
 }

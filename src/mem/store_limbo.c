@@ -77,6 +77,8 @@ static void leave_limbo(struct store *store, uint32_t object) {
                                         __ATOMIC_ACQUIRE)) {
             extent->state = STORE_PARKED;
             store->parked_units += extent->units;
+            store->parked++;
+            store_space_stays(store, object);
             return;
         }
     }
@@ -190,6 +192,7 @@ void store_unpin(struct store *store, uint32_t record) {
         store_lock(store);
         rm_assert(store->extents[record].state == STORE_PARKED);
         store->parked_units -= units;
+        store->parked--;
         waits_no_more(store, record);
         store_unlock(store);
     }

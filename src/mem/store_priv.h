@@ -151,7 +151,7 @@ struct store {
     uint32_t limbo_head, limbo_tail;
     uint64_t free_units, limbo_units; /* limbo_units: parked ones, too */
     uint64_t parked_units;
-    uint32_t linked, filling, waiting; /* objects: in the index, fills, in limbo or parked */
+    uint32_t linked, filling, waiting, parked; /* objects: in the index, fills, in limbo or parked, those parked */
     uint64_t published, replaced, invalidated, evicted, expired, outdated, full;
 
     _Alignas(128) struct store_reader readers[];
@@ -243,6 +243,8 @@ uint32_t store_space_take(struct store *store, uint32_t units);
 uint32_t store_space_take_at(struct store *store, uint32_t unit, uint32_t units);
 /* Whatever it was, its memory and its number are free. */
 void store_space_give(struct store *store, uint32_t object);
+/* An object that the hand may have counted, as it was on its way to be free, stays for longer. */
+void store_space_stays(struct store *store, uint32_t object);
 /* True when a free extent is surely so long. */
 bool store_space_fits(const struct store *store, uint32_t units);
 uint32_t store_space_largest(const struct store *store);

@@ -182,9 +182,9 @@ static uint32_t fit_in_class(const struct store *store, uint32_t units) {
     return STORE_NONE;
 }
 
-/* What ends at `unit` is an object now: at most what is behind it can still be in the run before the hand. */
-static void shorten_run(struct store *store, uint32_t unit) {
-    uint32_t hand = store->extents[store->hand].unit;
+/* At most what is behind the object can still be in the run before the hand. */
+void store_space_stays(struct store *store, uint32_t object) {
+    uint32_t hand = store->extents[store->hand].unit, unit = store->extents[object].unit + store->extents[object].units;
     if (unit <= hand && hand - unit < store->run) {
         store->run = hand - unit;
     }
@@ -202,7 +202,7 @@ uint32_t store_space_take(struct store *store, uint32_t units) {
     }
     uint32_t object = cut(store, from, units);
     if (object != STORE_NONE) {
-        shorten_run(store, store->extents[object].unit + units);
+        store_space_stays(store, object);
     }
     return object;
 }
