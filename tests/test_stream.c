@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -175,6 +176,28 @@ static void test_no_array_left(void **state) {
     pool_give(&rig.segments, array);
 }
 
+/* Of a body that is lent more may be there than one send can tell of. */
+static void test_huge(void **state) {
+    (void)state;
+    const size_t bytes = (size_t)5 << 29; /* 2.5 GiB, of which one page is looked at */
+    char *lent = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(lent != MAP_FAILED);
+    queue(&rig.stream, 'h', 100);
+    assert_true(chain_append_foreign(&rig.stream.out, span_of(lent, bytes), NULL, NULL));
+    queue(&rig.stream, 't', 10);
+    size_t left = bytes + 110;
+    for (int sends = 1; left > 0; sends++) {
+        size_t most = left < STREAM_SEND_BYTES_MAX ? left : STREAM_SEND_BYTES_MAX;
+        streams_flush(&rig.set);
+        assert_int_equal(noted.sends, sends);
+        assert_int_equal(noted.bytes, most);
+        left -= most;
+        sent_all();
+    }
+    assert_int_equal(stream_pending(&rig.stream), 0);
+    munmap(lent, bytes);
+}
+
 static void test_loudness(void **state) {
     (void)state;
     static const struct {
@@ -238,10 +261,15 @@ static void test_close_while_sending(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_one_send_per_turn), TEST(test_fills_while_sending),
-        TEST(test_many_segments),     TEST(test_no_array_left),
-        TEST(test_loudness),          TEST(test_receive),
-        TEST(test_close_while_dirty), TEST(test_close_while_sending),
+        TEST(test_one_send_per_turn),
+        TEST(test_fills_while_sending),
+        TEST(test_many_segments),
+        TEST(test_no_array_left),
+        TEST(test_huge),
+        TEST(test_loudness),
+        TEST(test_receive),
+        TEST(test_close_while_dirty),
+        TEST(test_close_while_sending),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

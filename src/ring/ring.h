@@ -273,9 +273,9 @@ void ring_receive_more(struct ring *ring, struct ring_id id);
  * quiet SENT is late by at most 12 ms. */
 enum ring_send { RING_SEND_LOUD, RING_SEND_QUIET };
 
-/* Sends all bytes of `n` segments (1 <= n <= RING_SEGMENTS_MAX, no empty one). One send may be in flight per socket
- * (asserted). The array and the data are kept until RING_SENT: then nobody looks at them any more, not even the kernel. send(2)
- * or sendmsg(2) with MSG_WAITALL | MSG_NOSIGNAL.
+/* Sends all bytes of `n` segments (1 <= n <= RING_SEGMENTS_MAX, no empty one, at most INT32_MAX bytes: asserted). One send may
+ * be in flight per socket (asserted). The array and the data are kept until RING_SENT: then nobody looks at them any more, not
+ * even the kernel. send(2) or sendmsg(2) with MSG_WAITALL | MSG_NOSIGNAL.
  *
  * Zero-copy (send=zc:N): neighbouring segments that lie in one registered region and have N bytes or more together are sent
  * from where they are. SENT then waits until the peer has acknowledged them, and is never quiet. A kernel or socket that will

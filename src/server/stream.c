@@ -39,7 +39,15 @@ static uint32_t describe(struct stream *stream, struct iovec **segments) {
             max = RING_SEGMENTS_MAX;
         }
     }
-    return chain_iov(&stream->flight, *segments, max, &stream->send_bytes);
+    uint32_t n = chain_iov(&stream->flight, *segments, max, &stream->send_bytes);
+    while (stream->send_bytes > STREAM_SEND_BYTES_MAX) { /* a lent body may be larger than what a send can tell of */
+        struct iovec *last = *segments + n - 1;
+        size_t over = stream->send_bytes - STREAM_SEND_BYTES_MAX, less = over < last->iov_len ? over : last->iov_len;
+        last->iov_len -= less;
+        stream->send_bytes -= less;
+        n -= last->iov_len == 0;
+    }
+    return n;
 }
 
 /* Quiet when the ring may deliver the SENT late: little to give back, nothing behind it, nobody waiting. */

@@ -13,7 +13,10 @@
 #include "ring/ring.h"
 #include "server/list.h"
 
-enum { STREAM_QUIET_BYTES_MAX = 16 * 1024 }; /* a larger send is worth a wake-up of its own */
+enum {
+    STREAM_QUIET_BYTES_MAX = 16 * 1024, /* a larger send is worth a wake-up of its own */
+    STREAM_SEND_BYTES_MAX = 1 << 30,    /* of one send: its RING_SENT tells them in 31 bits */
+};
 
 /* What the streams of a worker share. */
 struct streams {
