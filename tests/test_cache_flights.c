@@ -352,6 +352,7 @@ static void test_leader_is_dropped_at_the_end_of_a_drain(void **state) {
     rig_drop(&rig, leader, true); /* the first worker has nobody left, and ends */
     rig_run(&rig, 200);
     assert_true(rig.worker_gone);
+    assert_false(rig.server.workers[0].cache.online); /* what it got holds up nobody's memory while others drain */
     assert_answer(waiter->text, "MISS", "6 v0");
     struct flights_figures flights;
     flights_figures(rig.server.flights, &flights);

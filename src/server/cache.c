@@ -519,6 +519,7 @@ static void leave_all(const struct link *exchanges, bool wakes) {
 }
 
 void cache_leave(struct worker *worker, bool wakes) {
+    cache_before_wait(worker, true);
     leave_all(&worker->due, wakes);
     leave_all(&worker->parked, wakes);
 }

@@ -126,7 +126,8 @@ static inline bool cache_woken(const struct cache_worker *cache) {
     return __atomic_load_n(&cache->woken, __ATOMIC_RELAXED);
 }
 
-/* The worker runs no handler any more: what its exchanges lead ends. `wakes`: the other workers can be told. */
+/* The worker runs no handler any more: what its exchanges lead ends, and the store does not wait for it. `wakes`: the other
+ * workers can be told. */
 void cache_leave(struct worker *worker, bool wakes);
 
 /* ---------------------------------------------------------------------------------------------------- exchanges ---- */

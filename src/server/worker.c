@@ -190,7 +190,6 @@ void worker_release(struct worker *worker) {
         worker->http.lost = NULL; /* nobody goes on any more, */
         worker->http.done = NULL; /* and nobody counts */
         drop_output(worker);
-        cache_before_wait(worker, true);
     }
     if (worker->started && worker->server->app->worker_stop != NULL) {
         worker->server->app->worker_stop(worker_wrap(worker));
