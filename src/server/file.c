@@ -35,7 +35,8 @@ struct file_stamp file_stamp(const struct stat *status, int64_t now_ns) {
 }
 
 uint32_t file_etag(const struct file_stamp *stamp, char out[static FILE_ETAG_BYTES_MAX + 1]) {
-    unsigned long bytes = stamp->bytes, changed = (unsigned long)stamp->changed_ns, seen = (unsigned long)stamp->seen_ns;
+    unsigned long bytes = stamp->bytes, changed = (unsigned long)stamp->changed_ns,
+                  seen = (unsigned long)stamp->seen_ns;
     int len = stamp->seen_ns == 0 ? snprintf(out, FILE_ETAG_BYTES_MAX + 1, "\"%lx-%lx\"", bytes, changed)
                                   : snprintf(out, FILE_ETAG_BYTES_MAX + 1, "\"%lx-%lx-%lx\"", bytes, changed, seen);
     rm_assert(len > 0 && len <= FILE_ETAG_BYTES_MAX);
@@ -176,7 +177,7 @@ static void answer_no_room(struct rm_exchange *x, enum store_result result) {
     const struct filing *filing = filing_of(x);
     switch (result) {
     case STORE_TOO_LARGE:
-        log_line(LOG_ERROR, "rm_file: '%s': its %lu bytes and its head are more than an eighth of --store-bytes",
+        log_line(LOG_ERROR, "rm_file: '%s': its %lu bytes and its head are more than an eighth of --store-bytes, or 4G",
                  filing->path, (unsigned long)filing->stamp.bytes);
         fail(x, 500);
         break;
@@ -226,8 +227,11 @@ static enum store_result reserve(struct rm_exchange *x, struct span meta) {
     struct filing *filing = filing_of(x);
     struct store *store = worker_of(x->http.shared)->store;
     const struct caching *caching = x->caching;
-    uint32_t bytes = filing->stamp.bytes < UINT32_MAX ? (uint32_t)filing->stamp.bytes : UINT32_MAX;
-    enum store_result result = store_reserve(store, caching->key, caching->hash, (uint32_t)meta.len, bytes, &filing->fill);
+    if (filing->stamp.bytes > UINT32_MAX) {
+        return STORE_TOO_LARGE;
+    }
+    enum store_result result = store_reserve(store, caching->key, caching->hash, (uint32_t)meta.len,
+                                             (uint32_t)filing->stamp.bytes, &filing->fill);
     filing->fills = result == STORE_OK;
     if (filing->fills && !store_fill_write(store, filing->fill.meta, meta.data, meta.len)) {
         return STORE_BROKEN;
@@ -325,11 +329,11 @@ static enum rm_step opened(struct rm_exchange *x) {
 /* -------------------------------------------------------------------------------------------------- the call ---- */
 
 static const char *mistake_of(const struct rm_exchange *x, struct span type) {
-    return worker_of(x->http.shared)->store == NULL            ? "called rm_file, but no route caches: there is no store"
-           : x->http.status != 0                                ? "called rm_file when its response was begun"
-           : x->caching != NULL && x->caching->filing != NULL   ? "called rm_file twice"
-           : !http_type_fits(type)                              ? "called rm_file with a content type that can't be sent"
-                                                                : NULL;
+    return worker_of(x->http.shared)->store == NULL           ? "called rm_file, but no route caches: there is no store"
+           : x->http.status != 0                              ? "called rm_file when its response was begun"
+           : x->caching != NULL && x->caching->filing != NULL ? "called rm_file twice"
+           : !http_type_fits(type)                            ? "called rm_file with a content type that can't be sent"
+                                                              : NULL;
 }
 
 /* NULL: the workspace is full, or the jobs are all under way. The response has failed then. */
