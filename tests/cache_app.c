@@ -82,7 +82,7 @@ static enum rm_step on_end(struct rm_exchange *x) {
     cache_reasons = rm_ended(x);
     char stubborn[32], ended[32];
     if (asked(x, "ended", ended)[0] != '\0') {
-        return rm_text(x, 200, "a part");
+        return strcmp(ended, "file") == 0 ? rm_file(x, "text/plain", "/etc/passwd") : rm_text(x, 200, "a part");
     }
     if (asked(x, "stubborn", stubborn)[0] != '\0') {
         rm_sleep(x, 60000 * MS);

@@ -337,11 +337,12 @@ static void test_drain_while_waiting(void **state) {
 /* It was cut short by the drain: good enough for its client, not for the next start. */
 static void test_what_the_drain_cuts_short_is_not_stored(void **state) {
     (void)state;
-    struct rig_client *leader = start(0, "/long/6?ms=500&ended=1");
+    struct rig_client *leader = start(0, "/long/6?ms=500&ended=1"), *file = start(0, "/long/7?ms=500&ended=file");
     server_drain(&rig.server, 2);
     rig_run(&rig, 300);
     assert_has(leader->text, "\r\n\r\na part");
-    assert_int_equal(cache_ends, 1);
+    assert_has(file->text, "HTTP/1.1 200 OK\r\n");
+    assert_int_equal(cache_ends, 2);
     assert_int_equal(FIGURE(stored), 0);
 }
 

@@ -101,6 +101,9 @@ static enum rm_step answer(struct rm_exchange *x) {
     enum rm_step step = rm_file(x, type, path);
     memset(path, 0, sizeof path); /* it has been copied */
     memset(type, 0, sizeof type);
+    if (asks(x, "beside")) {
+        rm_begin(x, 200, "text/plain");
+    }
     if (asks(x, "twice")) {
         return rm_file(x, "text/plain", folder);
     }
@@ -252,6 +255,7 @@ static const struct answer_row answer_rows[] = {
     /* mistakes */
     { "begun", "GET /file/text?begun", "", 500, "", "X-Cache", "" },
     { "begun, not cached", "GET /plain/text?begun", "", 500, "", "X-Cache", "" },
+    { "begun beside", "GET /file/text?beside", "", 500, "", "X-Cache", "" },
     { "twice", "GET /file/text?twice", "", 500, "", "X-Cache", "" },
     { "no type", "GET /file/text?type", "", 500, "", "X-Cache", "" },
     { "many fields", "GET /file/text?many", "", 500, "", "X-Cache", "" },

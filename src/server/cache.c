@@ -407,6 +407,11 @@ static void end_capture(struct rm_exchange *x, enum store_result result) {
     }
 }
 
+/* Else its end has come before its time. */
+static bool is_whole(const struct rm_exchange *x) {
+    return x->told == 0;
+}
+
 void cache_finish(struct rm_exchange *x) {
     struct caching *caching = x->caching;
     if (caching->filing != NULL) {
@@ -420,8 +425,7 @@ void cache_finish(struct rm_exchange *x) {
     char made[HTTP_ETAG_MADE_BYTES];
     struct span etag = { made, sizeof made };
     struct http_captured captured;
-    bool whole = x->told == 0; /* else its end has come before its time */
-    bool storable = whole && http_captured(&x->http, &route->rule, &captured);
+    bool storable = is_whole(x) && http_captured(&x->http, &route->rule, &captured);
     enum store_result result = STORE_TOO_LARGE;
     if (storable) {
         http_etag_make(captured.body, made);
@@ -452,7 +456,8 @@ void cache_answer_fill(struct rm_exchange *x, struct store_fill *fill, bool stor
     struct store_object object = store_fill_object(worker->store, fill);
     bool captured = caching->captures;
     enum store_result result = STORE_TOO_LARGE;
-    if (captured && storable) {
+    storable &= captured && is_whole(x);
+    if (storable) {
         result = store_publish(worker->store, fill, caching->token, cache->ttl_ns, cache->grace_ns, worker->now_ns);
     } else {
         store_retire(worker->store, fill);
@@ -462,7 +467,7 @@ void cache_answer_fill(struct rm_exchange *x, struct store_fill *fill, bool stor
         http_response_uncapture(&x->http, HTTP_CACHE_NONE, NULL, span_of(NULL, 0));
     }
     x->http.extra_fields = span_of(NULL, 0); /* they are in the meta */
-    if (x->http.conn != NULL && !answer_as(x, &object, captured && storable ? HTTP_CACHE_MISS : HTTP_CACHE_NONE)) {
+    if (x->http.conn != NULL && !answer_as(x, &object, storable ? HTTP_CACHE_MISS : HTTP_CACHE_NONE)) {
         http_response_fail(&x->http, 500); /* the mapping has a hole */
     }
 }

@@ -305,6 +305,10 @@ static enum rm_step opened(struct rm_exchange *x) {
     if (!is_wanted(x)) {
         return leave(x);
     }
+    if (x->http.status != 0) {
+        exchange_mistake(x, "began a response of its own beside rm_file");
+        return leave(x);
+    }
     if (filing->error != 0 || !filing->plain) {
         answer_error(x, "open", filing->error != 0 ? filing->error : -ENOENT);
         return leave(x);
