@@ -115,7 +115,7 @@ static void *help(void *arg) {
         }
         if (clock_ns() - refreshed_ns > 1000000000) {
             refreshed_ns = clock_ns();
-            refreshed_bytes += store_refresh(store, refreshed_ns);
+            refreshed_bytes += store_refresh(store, refreshed_ns, UINT64_MAX);
             refresh_ns += clock_ns() - refreshed_ns;
         }
         if (!worked) {

@@ -99,7 +99,7 @@ static void test_cut(void **state) {
     assert_false(store_populate(rig.store, pinned.body.data, PINNED_BYTES));
     (void)store_resident(rig.store, &pinned);
     (void)store_resident_bytes(rig.store);
-    (void)store_refresh(rig.store, rig.now_ns);
+    (void)store_refresh(rig.store, rig.now_ns, UINT64_MAX);
     check_sent(&rig, &pinned, row);
     store_unpin(rig.store, pinned.record);
     store_offline(rig.store, 0);

@@ -17,7 +17,7 @@ static void ask_for_seconds(const char *key, unsigned seconds) {
 }
 
 static uint64_t refresh(void) {
-    return store_refresh(rig.store, rig.now_ns);
+    return store_refresh(rig.store, rig.now_ns, UINT64_MAX);
 }
 
 static void test_hot(void **state) {
@@ -48,6 +48,38 @@ static void test_hot(void **state) {
     unlink(path);
 }
 
+/* More is hot than one call is to read: the next ones go on. */
+static void test_bounded(void **state) {
+    (void)state;
+    enum { COUNT = 10 };
+    char path[] = "/tmp/ringmain-refresh-XXXXXX", key[COUNT] = "hot0";
+    close(mkstemp(path));
+    struct store_config config = store_rig_config(path);
+    store_rig_open(&rig, &config);
+    store_online(rig.store, 0);
+    for (int i = 0; i < COUNT; i++) {
+        key[3] = (char)('0' + i);
+        assert_int_equal(store_rig_put(&rig, key, span_of(body, sizeof body)), STORE_OK);
+    }
+    for (int i = 0; i < 3 * COUNT; i++) {
+        struct store_object object;
+        rig.now_ns += i % COUNT == 0 ? SECOND : 0;
+        key[3] = (char)('0' + i % COUNT);
+        assert_true(store_rig_get(&rig, key, &object));
+    }
+    uint64_t all = refresh(), sum = 0;
+    assert_in_range(all, COUNT * 8000, COUNT * 4 * 4096);
+    for (int i = 0; i < COUNT; i++) {
+        uint64_t bytes = store_refresh(rig.store, rig.now_ns, 1);
+        assert_in_range(bytes, 8000, 4 * 4096); /* one object */
+        sum += bytes;
+    }
+    assert_int_equal(sum, all); /* each of them once */
+    store_offline(rig.store, 0);
+    store_rig_close(&rig);
+    unlink(path);
+}
+
 /* In memory the kernel sees it itself. */
 static void test_memory(void **state) {
     (void)state;
@@ -64,6 +96,7 @@ static void test_memory(void **state) {
 int main(void) {
     static struct rows rows;
     ROWS_TEST(&rows, test_hot);
+    ROWS_TEST(&rows, test_bounded);
     ROWS_TEST(&rows, test_memory);
     return rows_run("store_refresh", &rows);
 }

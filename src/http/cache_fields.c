@@ -141,7 +141,8 @@ char *cache_fields_put_without_state(char *out, struct span fields) {
 
 enum { META_MARK = 0x314d5248 }; /* "HRM1" */
 
-/* The beginning of what is stored beside a body; the lines follow. Read again by the same build or none: the store says so. */
+/* The beginning of what is stored beside a body; the lines follow. Read again by later
+ * builds, too (a warm start): who changes it changes the mark, and what is there then is not found. */
 struct meta {
     uint32_t mark;
     uint16_t status;

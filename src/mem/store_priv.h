@@ -137,6 +137,7 @@ struct store {
     uint64_t pinned_units;        /* atomic */
     uint64_t too_large;           /* atomic */
     uint64_t clock_ms;            /* atomic: the latest time that a caller told */
+    uint32_t refresh_next;        /* store_refresh goes on with this object: its one thread's */
 
     /* Under the mutex. */
     _Alignas(128) pthread_mutex_t mutex;

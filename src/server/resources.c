@@ -38,7 +38,7 @@ static bool look_at_store(struct server *server, uint64_t now_ns) {
     counter_set(&server->resources.store_bytes, resident);
     bool pressed = figures.file && resident < figures.bytes_used;
     if (pressed) {
-        (void)store_refresh(server->store, now_ns);
+        (void)store_refresh(server->store, now_ns, RESOURCES_REFRESH_BYTES);
     }
     return pressed;
 }

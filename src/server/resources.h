@@ -10,7 +10,11 @@
 
 struct server;
 
-enum { RESOURCES_LOOK_MS = 5000, RESOURCES_PRESSED_MS = 1000 };
+enum {
+    RESOURCES_LOOK_MS = 5000,
+    RESOURCES_PRESSED_MS = 1000,
+    RESOURCES_REFRESH_BYTES = 1 << 29, /* of one store_refresh: a tenth of a second or so, in which signals have to wait */
+};
 
 /* Written by the main thread (counter_set), read by all. */
 struct resources {
