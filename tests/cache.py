@@ -4,6 +4,7 @@ long, and what clients are told.
 
 usage: cache.py ARENA [CASE]
 """
+import concurrent.futures
 import random
 import sys
 import time
@@ -347,21 +348,26 @@ CASES = [one_execution, zipf, leader_leaves, not_to_be_kept, what_clients_are_to
          nothing_is_held]
 
 
+def on_backend(program, io, name):
+    """Its cases, one after another; the exit code."""
+    chosen = [case for case in CASES if name in case.__name__]
+    with arena.Arena(program, "--io", io, *FLAGS) as server:
+        cases = [(f"{io}: {case.__name__}", lambda case=case: case(server)) for case in chosen]
+        if name in "bounded_waiting":
+            cases.append((f"{io}: bounded_waiting", lambda: bounded_waiting(program, io)))
+        return arena.run_cases(cases)
+
+
 def main(argv):
     global patience
     if len(argv) not in (2, 3):
         sys.exit(__doc__)
     program = argv[1]
     patience = 4 if arena.is_sanitized(program) else 1
-    chosen = [case for case in CASES if len(argv) < 3 or argv[2] in case.__name__]
-    code = 0
-    for io in arena.backends(program):
-        with arena.Arena(program, "--io", io, *FLAGS) as server:
-            cases = [(f"{io}: {case.__name__}", lambda case=case: case(server)) for case in chosen]
-            if len(argv) < 3 or argv[2] in "bounded_waiting":
-                cases.append((f"{io}: bounded_waiting", lambda io=io: bounded_waiting(program, io)))
-            code |= arena.run_cases(cases)
-    return code
+    backends = arena.backends(program)
+    with concurrent.futures.ThreadPoolExecutor(len(backends)) as pool:  # most of the time they wait
+        codes = list(pool.map(lambda io: on_backend(program, io, argv[2] if len(argv) > 2 else ""), backends))
+    return max(codes)
 
 
 if __name__ == "__main__":
