@@ -10,7 +10,9 @@
 #include <stdlib.h>
 
 #include "load_run.h"
+#include "mem/store.h"
 #include "ring/sim.h"
+#include "server/storage.h"
 #include "server/worker.h"
 
 enum { EXIT_WRONG = 1, ARGUMENTS = 7 };
@@ -45,8 +47,17 @@ static _Noreturn void die(const char *why) {
 static struct config config;
 static struct server server;
 
+/* What arena keeps, by the world's clock: it does not move while a request is served. */
+static void open_store(void) {
+    struct store_config store = storage_config(&config);
+    struct store_report report;
+    if (store_open(&store, &server.store, &report) != 0) {
+        die(report.why);
+    }
+}
+
 static struct worker *open_worker(struct sim_world *world, const char *dataset) {
-    static char *line[] = { "arena", "--workers", "1", "--max-connections", "1000" };
+    static char *line[] = { "arena", "--workers", "1", "--max-connections", "1000", "--store-bytes", "16M" };
     char why[CONFIG_WHY_BYTES];
     if (arena_main(1, line) != 0) {
         die("arena did not hand over its routes");
@@ -61,6 +72,7 @@ static struct worker *open_worker(struct sim_world *world, const char *dataset) 
     if (app.start() != 0 || server_open(&server, &config, &app, why) != EXIT_FINE) {
         die("arena does not start");
     }
+    open_store();
     server.ring.world = world;
     if (worker_open(&server.workers[0], &server, 0, why) != EXIT_FINE ||
         worker_listen(&server.workers[0], why) != EXIT_FINE) {

@@ -131,7 +131,7 @@ VARIED = {
 
 
 def start(study, name, io, arguments, postgres):
-    arm = start_arm(name, ["--io", io, *map(str, arguments), "--db", postgres.url], study)
+    arm = start_arm(name, ["--io", io, *map(str, arguments), "--db", postgres.url, "--item-ttl", "0"], study)  # nothing is kept
     settle(arm)
     return arm
 

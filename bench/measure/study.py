@@ -36,9 +36,11 @@ WORKLOADS = {w.name: w for w in (
     Workload("single", "pipeline", 1, 0, "GET /pipeline, one at a time per connection"),
     Workload("pipelined", "pipeline", 16, 0, "GET /pipeline, 16 in flight per connection"),
     Workload("reconnect", "pipeline", 1, 10, "GET /pipeline, a new connection every 10 requests"),
+    Workload("cached", "cached", 1, 0, "GET /cached/7, 1 KiB that is kept, one at a time per connection"),
+    Workload("cached-pipelined", "cached", 16, 0, "GET /cached/7, 1 KiB that is kept, 16 in flight per connection"),
     Workload("bulk", "bulk", 1, 0, "POST /upload with 1,000,000 bytes, streamed to the handler"),
 )}
-ASKED_ONLY = ("bulk",)  # no part of a study that names no workloads
+ASKED_ONLY = ("bulk", "cached", "cached-pipelined")  # no part of a study that names no workloads
 BODIES = {w.name: w for w in (
     Workload(f"bytes-{size}", f"bytes-{size}", 1, 0, f"GET /bytes/N/copied, {size[:-1]} KiB from output blocks")
     for size in ("2k", "16k", "64k", "200k"))}
