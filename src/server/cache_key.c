@@ -16,34 +16,39 @@ enum { LENGTH_BYTES = 2, NO_PART = 0xffff };
 _Static_assert((int)RM_KEY_BYTES_MAX < (int)NO_PART, "no part has this length");
 _Static_assert((int)RM_KEY_BYTES_MAX <= (int)STORE_KEY_BYTES_MAX, "the store takes them");
 
-static inline void put_length(struct rm_key *key, size_t length) {
-    key->bytes[key->len] = (char)(length & 0xff);
-    key->bytes[key->len + 1] = (char)(length >> 8);
-    key->len = (uint16_t)(key->len + LENGTH_BYTES);
-}
-
-static inline bool has_room(struct rm_key *key, size_t bytes) {
-    size_t left = RM_KEY_BYTES_MAX - (size_t)key->len;
-    key->overflow |= left < LENGTH_BYTES || bytes > left - LENGTH_BYTES;
-    return !key->overflow;
-}
-
-[[gnu::always_inline]] static inline void put_part(struct rm_key *key, struct span value) {
-    if (has_room(key, value.len)) {
-        put_length(key, value.len);
-        copy_put_span(key->bytes + key->len, value);
-        key->len = (uint16_t)(key->len + value.len);
+/* Appends a part, its length in front, to the `*len` bytes of a key; false when it does not fit. */
+[[gnu::always_inline]] static inline bool put_part(struct rm_key *key, uint32_t *len, struct span value) {
+    uint32_t at = *len;
+    if (value.len > RM_KEY_BYTES_MAX || at + LENGTH_BYTES + value.len > RM_KEY_BYTES_MAX) {
+        return false;
     }
+    uint16_t length = (uint16_t)value.len;
+    memcpy(key->bytes + at, &length, LENGTH_BYTES);
+    copy_put_span(key->bytes + at + LENGTH_BYTES, value);
+    *len = at + LENGTH_BYTES + length;
+    return true;
+}
+
+static inline bool put_none(struct rm_key *key, uint32_t *len) {
+    uint16_t none = NO_PART;
+    if (*len + LENGTH_BYTES > RM_KEY_BYTES_MAX) {
+        return false;
+    }
+    memcpy(key->bytes + *len, &none, LENGTH_BYTES);
+    *len += LENGTH_BYTES;
+    return true;
 }
 
 void rm_key_span(struct rm_key *key, struct span value) {
-    put_part(key, value);
+    uint32_t len = key->len;
+    key->overflow |= !put_part(key, &len, value);
+    key->len = (uint16_t)len;
 }
 
 void rm_key_none(struct rm_key *key) {
-    if (has_room(key, 0)) {
-        put_length(key, NO_PART);
-    }
+    uint32_t len = key->len;
+    key->overflow |= !put_none(key, &len);
+    key->len = (uint16_t)len;
 }
 
 void rm_key_int(struct rm_key *key, int64_t value) {
@@ -67,25 +72,23 @@ static inline bool find_part(const struct rm_exchange *x, const struct cache_par
 }
 
 bool cache_key(const struct rm_exchange *x, const struct cache_route *route, struct rm_key *key) {
-    key->len = route->begin.len;
+    uint32_t len = route->begin.len;
+    bool fits = true;
     key->overflow = false;
     memcpy(key->bytes, route->begin.bytes, CACHE_NAME_BYTES_MAX + LENGTH_BYTES);
     if (route->cache->key != NULL) {
+        key->len = (uint16_t)len;
         return route->cache->key(x, key) && !key->overflow;
     }
     for (uint32_t i = 0; i < route->part_count; i++) {
         struct span value;
-        if (find_part(x, &route->parts[i], &value)) {
-            put_part(key, value);
-        } else {
-            rm_key_none(key);
-        }
+        fits &= find_part(x, &route->parts[i], &value) ? put_part(key, &len, value) : put_none(key, &len);
     }
     if (route->cache->parts == NULL) {
-        rm_key_span(key, rm_path(x));
-        rm_key_span(key, rm_query_string(x));
+        fits = put_part(key, &len, rm_path(x)) && put_part(key, &len, rm_query_string(x));
     }
-    return !key->overflow;
+    key->len = (uint16_t)len;
+    return fits;
 }
 
 void rm_purge(struct rm_worker *rm_worker, const struct rm_key *key) {
