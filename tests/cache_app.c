@@ -38,7 +38,7 @@ static void write_body(struct rm_exchange *x, size_t bytes) {
     int len = snprintf(text, sizeof text, "%.*s v%u", (int)rm_param(x, "id").len, rm_param(x, "id").data, seen->version);
     rm_write(x, span_of(text, (size_t)len));
     for (size_t at = (size_t)len; at < bytes; at++) {
-        rm_write(x, span_of("abcdefghij" + at % 10, 1));
+        rm_write(x, span_of(&"abcdefghij"[at % 10], 1));
     }
 }
 

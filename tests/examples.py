@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The examples as processes, on every backend: what each one promises in its first lines.
 
-usage: examples.py SSE WATCH OFFLOAD MIDDLEWARE
+usage: examples.py SSE WATCH OFFLOAD MIDDLEWARE CACHE
 """
 import json
 import re
@@ -248,6 +248,44 @@ def case_middleware(program, flags):
         expect(ask(server.port, "/hello", "Authorization: Bearer sesame")[0] == 200, "tokens come back")
 
 
+# --------------------------------------------------------------------------------------------------------- cache ----
+
+def put_price(port, item, cents):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        sock.sendall(f"PUT /price/{item}?cents={cents} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                     "Content-Length: 0\r\n\r\n".encode())
+        status, _, _ = arena.read_response(sock)
+        expect(status == 204, status)
+
+
+def case_cache(program, flags):
+    with arena.Arena(program, "--workers", "2", *flags) as server:
+        answers = []
+
+        def get(item):
+            answers.append(ask(server.port, f"/price/{item}"))
+
+        begin = time.monotonic()
+        crowd = [threading.Thread(target=get, args=(spelling,)) for spelling in ("7", "007") * 10]
+        for thread in crowd:
+            thread.start()
+        for thread in crowd:
+            thread.join()
+        expect(time.monotonic() - begin < 20 * 0.1, "they have waited for one, not for each other")
+        expect(all(status == 200 and body == b'{"item":7,"cents":0}' for status, _, body in answers), answers)
+        expect(sum(b"X-Cache: MISS" in head for _, head, _ in answers) == 1, answers)
+        for price in range(1, 6):
+            put_price(server.port, "07", price)
+            answers.clear()
+            get("7")
+            expect(answers[0][2] == f'{{"item":7,"cents":{price}}}'.encode(), (price, answers))
+        expect(ask(server.port, "/price/x")[0] == 404, "no key, no item")
+        time.sleep(1.1)
+        _, head, _ = ask(server.port, "/price/7")
+        expect(b"X-Cache: STALE" in head, head)
+        until(lambda: b"X-Cache: HIT" in ask(server.port, "/price/7")[1], "a refresh in the background")
+
+
 # ---------------------------------------------------------------------------------------------------------- docs ----
 
 def case_docs():
@@ -262,9 +300,9 @@ def case_docs():
 
 
 def main(argv):
-    if len(argv) != 5:
+    if len(argv) != 6:
         sys.exit(__doc__)
-    programs = dict(zip(("sse", "watch", "offload", "middleware"), argv[1:]))
+    programs = dict(zip(("sse", "watch", "offload", "middleware", "cache"), argv[1:]))
     cases = [("docs", case_docs)]
     for name, function in list(globals().items()):
         if name.startswith("case_") and function is not case_docs:
