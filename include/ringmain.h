@@ -449,7 +449,8 @@ struct rm_cache {
     uint64_t ttl_ns;    /* they are fresh for so long; > 0 */
     uint64_t grace_ns;  /* and may be used for so much longer */
     /* The key: parts in this order: "{id}": the path's segment, "?page": the first such value of the query, "Accept-Language":
-     * a header field. As they are sent: "1" and "%31" are two keys. NULL and no `key`: the whole path and query. */
+     * a header field. As they are sent: "1", "01" and "%31" are three keys, and a purge of one leaves the others. NULL and no
+     * `key`: two parts, rm_path and rm_query_string. */
     const char *const *parts;
     /* Instead: writes the parts, which is the way to have one key for all spellings. False: not cached, the handler runs. */
     bool (*key)(const struct rm_exchange *x, struct rm_key *key);
@@ -461,7 +462,9 @@ struct rm_cache {
 /* Removes what is kept under a key, grace and all. When it returns no request that comes from now on, to whatever worker, is
  * answered with what was kept or with what a handler that has been running until now will answer: called behind the change of
  * the data and before the response that tells of it, nobody who has seen that response sees the old data. Also right when
- * it is not known whether the data was changed. A key that is too long: a mistake, it asserts. */
+ * it is not known whether the data was changed. A change whose handler does not go on (its client was told 503, as another wait
+ * could not be started; the drain's time is up) is seen when the TTL is over, after a warm start, too. A key that is too long:
+ * a mistake, it asserts. */
 void rm_purge(struct rm_worker *worker, const struct rm_key *key);
 
 /* The response is the bytes of this plain file: `return rm_file(...)`, before anything else was written; the fields that were

@@ -175,6 +175,23 @@ static void test_alone_goes_on_without_its_client(void **state) {
     assert_answer(get("/item/6"), "HIT", "6 v0");
 }
 
+/* On one connection: the first waits for another's flight, which is doomed, and then for the second's, which leads behind it. */
+static void test_waiter_before_its_leader(void **state) {
+    (void)state;
+    start(0, "/item/6?ms=200");
+    struct rig_client *client = rig_connect_to(&rig, 1);
+    rig_send(&rig, client, GET("/item/6?ms=1"));
+    rig_run(&rig, 5);
+    post("/change/6");
+    rig_send(&rig, client, "HEAD /item/6?ms=400 HTTP/1.1\r\nHost: a\r\n\r\n");
+    rig_run(&rig, 300);
+    assert_int_equal(client->len, 0);
+    rig_run(&rig, 200);
+    assert_answer(client->text, "HIT", "6 v1HTTP/1.1 200 OK\r\n");
+    assert_has(strstr(client->text, "6 v1"), "X-Cache: MISS\r\n");
+    assert_int_equal(cache_items[6].runs, 2);
+}
+
 static void write_and_flush(struct rm_exchange *x) {
     cache_in_handler = NULL;
     rm_begin(x, 200, "text/plain");
@@ -374,6 +391,7 @@ int main(void) {
     ROWS_TEST(&tests, test_waiters_are_bounded);
     ROWS_TEST(&tests, test_leader_goes_on_without_its_client);
     ROWS_TEST(&tests, test_alone_goes_on_without_its_client);
+    ROWS_TEST(&tests, test_waiter_before_its_leader);
     ROWS_TEST(&tests, test_leader_flushes_behind_another);
     ROWS_TEST(&tests, test_waiter_goes);
     ROWS_TEST(&tests, test_waiter_ends_its_half);
