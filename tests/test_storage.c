@@ -146,6 +146,29 @@ static void test_figures(void **state) {
     rig_close(&rig);
 }
 
+static void test_truncated(void **state) {
+    (void)state;
+    assert_int_equal(open_with(&app, path, "2M"), EXIT_FINE);
+    (void)resources_look(&server, 1);
+    assert_false(server.resources.store_broken);
+    assert_int_equal(truncate(path, 4096), 0);
+    int before = dup(STDERR_FILENO), lines[2];
+    assert_int_equal(pipe(lines), 0);
+    dup2(lines[1], STDERR_FILENO);
+    assert_int_equal(resources_look(&server, 2), RESOURCES_LOOK_MS); /* nothing is to be kept in RAM any more */
+    assert_int_equal(resources_look(&server, 3), RESOURCES_LOOK_MS);
+    dup2(before, STDERR_FILENO);
+    char text[1024];
+    ssize_t len = read(lines[0], text, sizeof text - 1);
+    assert_true(len > 0);
+    text[len] = '\0';
+    assert_non_null(strstr(text, "was truncated"));
+    assert_ptr_equal(strchr(text, '\n'), text + len - 1); /* said once */
+    assert_true(server.resources.store_broken);
+    close(lines[0]), close(lines[1]), close(before);
+    storage_close(&server);
+}
+
 static void test_figures_without_a_store(void **state) {
     (void)state;
     rig_open(&rig, &bare, "");
@@ -161,6 +184,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_warm, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test(test_figures),
+        cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
         cmocka_unit_test(test_figures_without_a_store),
     };
     return cmocka_run_group_tests_name("storage", tests, NULL, NULL);

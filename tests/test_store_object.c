@@ -535,6 +535,15 @@ static void unpin_twice(void *arg) {
     store_unpin(rig.store, object.record);
 }
 
+static void abandon_pinned(void *arg) {
+    (void)arg;
+    struct store_fill fill;
+    (void)store_rig_fill(&rig, SPAN("k"), SPAN(""), SPAN("v"), &fill);
+    struct store_object object = store_fill_object(rig.store, &fill);
+    ignored = store_pin(rig.store, &object);
+    store_abandon(rig.store, &fill);
+}
+
 static void publish_twice(void *arg) {
     (void)arg;
     struct store_fill fill;
@@ -552,7 +561,7 @@ static void nothing_wrong(void *arg) {
 static void test_mistakes(void **state) {
     (void)state;
     static void (*const mistakes[])(void *) = { get_offline,   quiet_offline, online_twice, unknown_reader, close_online,
-                                                close_filling, close_pinned,  unpin_twice,  publish_twice };
+                                                close_filling, close_pinned,  unpin_twice,  publish_twice, abandon_pinned };
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         assert_true(asserts(mistakes[i], NULL));
     }

@@ -165,7 +165,7 @@ struct store_object store_fill_object(const struct store *store, const struct st
 [[gnu::warn_unused_result]] enum store_result store_publish(struct store *store, struct store_fill *fill,
                                                             struct store_token token, uint64_t ttl_ns, uint64_t grace_ns,
                                                             uint64_t now_ns);
-void store_abandon(struct store *store, struct store_fill *fill);
+void store_abandon(struct store *store, struct store_fill *fill); /* it is not pinned (asserted) */
 
 /* As if it were published and invalidated at once, but that its key and other fills of it don't mind: nobody else will find
  * it, the writer has it as behind store_publish. */

@@ -189,6 +189,7 @@ static uint64_t ms_up(uint64_t from_ns, uint64_t ns, uint64_t more_ns) {
 static void drop_fill(struct store *store, struct store_fill *fill) {
     rm_assert(fill->record < store->objects);
     rm_assert(store->extents[fill->record].state == STORE_FILLING);
+    rm_assert(__atomic_load_n(&store->extents[fill->record].pins, __ATOMIC_RELAXED) == 0); /* its memory is another's at once */
     store->filling--;
     store_space_give(store, fill->record);
     fill->record = STORE_NONE;

@@ -7,6 +7,7 @@
 
 #include "mem/counter.h"
 #include "mem/store.h"
+#include "server/log.h"
 #include "server/metrics_write.h"
 #include "server/server.h"
 
@@ -36,7 +37,12 @@ static bool look_at_store(struct server *server, uint64_t now_ns) {
     uint64_t resident = store_resident_bytes(server->store);
     store_figures(server->store, &figures);
     counter_set(&server->resources.store_bytes, resident);
-    bool pressed = figures.file && resident < figures.bytes_used;
+    if (figures.broken && !server->resources.store_broken) {
+        server->resources.store_broken = true;
+        log_line(LOG_ERROR, "%s: --store: '%s' was truncated: nothing is stored or found any more until the next start",
+                 server->app->name, server->config->store);
+    }
+    bool pressed = figures.file && !figures.broken && resident < figures.bytes_used;
     if (pressed) {
         (void)store_refresh(server->store, now_ns, RESOURCES_REFRESH_BYTES);
     }

@@ -24,10 +24,11 @@ struct resources {
     uint64_t file_bytes;      /* RssFile: mapped files, */
     uint64_t shared_bytes;    /* RssShmem: memfd, tmpfs */
     uint64_t store_bytes;     /* of the store's mapping, in RAM: mapped here or not */
+    bool store_broken;        /* it is logged; the main thread's */
 };
 
 /* When a store's file is not all in RAM, tells the kernel what is hot of it (store_refresh). For how many ms it is good: fewer
- * then. Main thread. `now_ns`: of CLOCK_MONOTONIC. */
+ * then. Logs once that the file was truncated. Main thread. `now_ns`: of CLOCK_MONOTONIC. */
 uint64_t resources_look(struct server *server, uint64_t now_ns);
 
 /* Any worker's thread: into the response of rm_metrics, and two objects into the open one of rm_stats. Of the store only when
