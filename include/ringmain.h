@@ -441,9 +441,10 @@ void rm_key_none(struct rm_key *key); /* a part that is missing: another one tha
  * answered without the handler, to GET and HEAD, with ETag, Age and X-Cache: HIT; If-None-Match with 304. Of several
  * requests for what is not there, on any workers, one runs the handler (X-Cache: MISS) and the others wait for its response;
  * when that can't be kept, each runs it for itself. When it is no longer fresh, but in its grace, it is answered as it is
- * (X-Cache: STALE) while one handler runs without a client to replace it. A handler whose response may be kept is not told
- * that its client has gone or ended its half (rm_gone, rm_ended, rm_on_end); it is told of the drain, and what comes of that
- * is not kept when rm_on_end's handler was called: what else it cuts short for that reason must be no 200. */
+ * (X-Cache: STALE) while one handler runs without a client to replace it. A handler that others may wait for is not
+ * told that its client has gone or ended its half (rm_gone, rm_ended, rm_on_end). One that runs for itself is, and then its
+ * response is not kept. The drain is told to all: what comes of that is not kept when rm_on_end's handler was called, and what
+ * else is cut short for that reason must be no 200. */
 struct rm_cache {
     const char *name;   /* of these responses, in keys and figures; routes with one name share them */
     uint64_t ttl_ns;    /* they are fresh for so long; > 0 */

@@ -109,7 +109,7 @@ static enum rm_step item(struct rm_exchange *x) {
         return answer(x);
     }
     rm_sleep(x, (uint64_t)sleep_ms * MS);
-    rm_on_end(x, on_end);
+    rm_on_end(x, asked(x, "deaf", ms)[0] != '\0' ? NULL : on_end);
     rm_then(x, answer);
     return RM_PARK;
 }

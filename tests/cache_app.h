@@ -26,7 +26,7 @@ extern void (*cache_in_handler)(struct rm_exchange *x); /* called by a handler b
  *   POST /purge/{id}                     purges the key of /item, /grace, /long; POST /change/{id} makes a new version first: X-Version
  * What the query asks for: ms=N sleeps, as=404|500|503|cookie|private|large|stream|abort|lent|none, bytes=N of body,
  * etag=1, at rm_on_end stubborn=1: sleeps on for a minute, ended=1: answers 200, ended=file: a file,
- * else 503. */
+ * else 503; deaf=1: has no rm_on_end. */
 extern const struct rm_app cache_app;
 
 /* Two workers: clients of place 0 are the first's, of place 1 the second's. */

@@ -164,15 +164,21 @@ static void test_leader_goes_on_without_its_client(void **state) {
     assert_int_equal(cache_ends, 0); /* it was not told */
 }
 
-/* What it answers may be stored, too: it must not be a part of what it would be. */
-static void test_alone_goes_on_without_its_client(void **state) {
+/* It may answer with what there is by then, as nobody gets it: that is not stored. */
+static void test_alone_is_told_that_its_client_has_gone(void **state) {
     (void)state;
     get("/item/6?as=404");
-    struct rig_client *client = start(0, "/item/6?ms=500&ended=1");
-    rig_drop(&rig, client, true);
-    rig_run(&rig, 600);
-    assert_int_equal(cache_ends, 0);
-    assert_answer(get("/item/6"), "HIT", "6 v0");
+    struct rig_client *gone = start(0, "/item/6?ms=500&ended=1"), *half = start(1, "/item/6?ms=500&ended=1");
+    struct rig_client *deaf = start(1, "/item/6?ms=150&deaf=1"); /* it may ask rm_gone instead */
+    rig_drop(&rig, gone, true);
+    rig_drop(&rig, deaf, true);
+    rig_run(&rig, 100);
+    assert_int_equal(cache_ends, 1);
+    assert_true((cache_reasons & RM_END_GONE) != 0);
+    rig_end(&rig, half);
+    rig_run(&rig, 100);
+    assert_has(half->text, "\r\n\r\na part");
+    assert_int_equal(FIGURE(stored), 0);
 }
 
 /* On one connection: the first waits for another's flight, which is doomed, and then for the second's, which leads behind it. */
@@ -390,7 +396,7 @@ int main(void) {
     ROWS_TEST(&tests, test_deadline_is_of_all_waits);
     ROWS_TEST(&tests, test_waiters_are_bounded);
     ROWS_TEST(&tests, test_leader_goes_on_without_its_client);
-    ROWS_TEST(&tests, test_alone_goes_on_without_its_client);
+    ROWS_TEST(&tests, test_alone_is_told_that_its_client_has_gone);
     ROWS_TEST(&tests, test_waiter_before_its_leader);
     ROWS_TEST(&tests, test_leader_flushes_behind_another);
     ROWS_TEST(&tests, test_waiter_goes);

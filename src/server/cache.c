@@ -407,9 +407,9 @@ static void end_capture(struct rm_exchange *x, enum store_result result) {
     }
 }
 
-/* Else its end has come before its time. */
+/* Else it may have been told that its end has come before its time, and have answered with what there was. */
 static bool is_whole(const struct rm_exchange *x) {
-    return x->told == 0;
+    return x->told == 0 && (rm_ended(x) & (RM_END_GONE | RM_END_HALF)) == 0;
 }
 
 void cache_finish(struct rm_exchange *x) {

@@ -59,9 +59,9 @@ static bool is_vain(const struct rm_exchange *x) {
     return x->streaming && x->http.conn != NULL && (x->http.failed || x->http.silent);
 }
 
-/* What it answers may be stored for others, and so it goes on to its end whether its client is there or not. */
-static bool is_for_all(const struct rm_exchange *x) {
-    return x->caching != NULL && x->caching->captures && !x->http.failed;
+/* Others wait for what it answers, and so it goes on whether its client is there or not. */
+static bool leads(const struct rm_exchange *x) {
+    return x->caching != NULL && x->caching->leads && !x->http.failed;
 }
 
 unsigned rm_ended(const struct rm_exchange *x) {
@@ -75,11 +75,11 @@ unsigned rm_ended(const struct rm_exchange *x) {
     if (x->http.conn != NULL && conn_of(x)->peer_ended) {
         ended |= RM_END_HALF;
     }
-    return is_for_all(x) ? ended & RM_END_DRAIN : ended;
+    return leads(x) ? ended & RM_END_DRAIN : ended;
 }
 
 bool rm_gone(const struct rm_exchange *x) {
-    return !is_for_all(x) && (x->http.conn == NULL || is_vain(x));
+    return !leads(x) && (x->http.conn == NULL || is_vain(x));
 }
 
 void rm_on_end(struct rm_exchange *x, rm_handler_fn *end) {
