@@ -81,6 +81,7 @@ struct whole_request {
     bool decided;                /* `status` stands from the head on: a timeout of the body does not change it */
 
     uint64_t service_ns;         /* what its handler may take, but for the client; UINT64_MAX: nobody knows */
+    uint64_t flushes;            /* how often it may wait for what it wrote to be sent */
     bool interim_seen;
     uint64_t first_ns, head_ns, last_ns; /* when its first byte, the end of its head, its last byte were handed over; 0: not yet */
     uint64_t gap_ns;                     /* the longest time between two pieces of its body */

@@ -425,17 +425,17 @@ static void judge_own_fields(struct whole_client *c, struct answer *answer, cons
     judge_salt(c, answer, want);
 }
 
-/* Who asks for one thing at a time and takes it at once gets it in time: nothing waits for what has happened already, but
- * for the notice of a send without a copy. The first request of a connection may have waited for a slot. */
+/* Who asks for one thing at a time and takes it at once gets it in time: nothing waits for what has happened already, but for
+ * notices of sends without a copy: the answer before's, its own, one a flush. The first request may have waited for a slot. */
 static void judge_time(struct whole_client *c, const struct whole_request *r) {
     const struct whole *w = c->w;
     bool plain = c->lockstep && c->slow_ppm == 0 && !w->scarce && !w->jumping && c->next > 0;
     if (!plain || r->last_ns == 0 || r->service_ns == UINT64_MAX) {
         return;
     }
-    uint64_t bytes_ns = (r->len + r->end - r->start) * WHOLE_NS_PER_BYTE;
-    uint64_t took = whole_now(w) - r->last_ns;
-    if (took > r->service_ns + WHOLE_SERVICE_NS + bytes_ns + 2 * w->faults.notice_delay_ns_max) {
+    uint64_t bytes_ns = (r->len + r->end - r->start) * WHOLE_NS_PER_BYTE, took = whole_now(w) - r->last_ns;
+    uint64_t notices_ns = (2 + r->flushes) * w->faults.notice_delay_ns_max;
+    if (took > r->service_ns + WHOLE_SERVICE_NS + bytes_ns + notices_ns) {
         char what[80];
         snprintf(what, sizeof what, "it took %.3f ms", (double)took / 1e6);
         complain(c, what);

@@ -14,7 +14,8 @@ void whole_write_stream(struct whole_client *c, struct whole_request *r) {
     uint64_t piece = len / 40 + 1 + random_below(&c->random, 6000);
     uint32_t ms = random_below(&c->random, 10);
     snprintf(shape.target, sizeof shape.target, "/stream/%u/%u/%u/%u", (unsigned)len, (unsigned)piece, ms, salt);
-    r->service_ns = (len / piece + 1) * (ms + 2) * NS_PER_MS;
+    r->flushes = len / piece + 1;
+    r->service_ns = r->flushes * (ms + 2) * NS_PER_MS;
     whole_put_request(c, r, &shape);
     whole_expect_fill(r, salt, len);
     r->salted = salt % 3 == 0;
@@ -37,6 +38,7 @@ void whole_write_sse(struct whole_client *c, struct whole_request *r) {
     struct whole_shape shape = whole_get_shape(c);
     unsigned n = random_below(&c->random, 10), ms = random_below(&c->random, 10);
     snprintf(shape.target, sizeof shape.target, "/sse/%u/%u", n, ms);
+    r->flushes = n;
     r->service_ns = n * (ms + 2) * NS_PER_MS;
     whole_put_request(c, r, &shape);
     char text[WHOLE_TEXT_BYTES] = "";
@@ -105,7 +107,8 @@ void whole_write_lend(struct whole_client *c, struct whole_request *r) {
     if (pieces) {
         snprintf(shape.target, sizeof shape.target, "/lend-pieces/%u/%u", (unsigned)len,
                  (unsigned)len / 20 + 1 + random_below(&c->random, 3000));
-        r->service_ns = 20 * 2 * NS_PER_MS; /* a piece waits for the one before */
+        r->flushes = 20; /* a piece waits for the one before */
+        r->service_ns = r->flushes * 2 * NS_PER_MS;
     } else {
         snprintf(shape.target, sizeof shape.target, "/lend/%u", (unsigned)len);
     }
