@@ -112,6 +112,25 @@ enum http_stored_body {
  * must be whole at http_exchange_finish (asserted), unless the response has failed. */
 enum http_stored_body http_stored_begin(struct http_exchange *x, const struct http_stored *stored);
 
+/* http_response_reserve and _commit behind FOLLOWS, inline: a hit is all that happens to its request. */
+[[gnu::warn_unused_result]] static inline char *http_stored_reserve(struct http_exchange *x, uint32_t n) {
+    rm_assert(n <= HTTP_RESERVE_BYTES_MAX);
+    char *room = chain_reserve(x->out, n);
+    if (room == NULL) {
+        http_response_fail(x, 503);
+    }
+    return room;
+}
+
+static inline void http_stored_commit(struct http_exchange *x, uint32_t n) {
+    x->body_written += n;
+    chain_commit(x->out, n);
+    if (x->body_written == x->body_expected) { /* nothing is left to be seen to at its end */
+        x->kept = HTTP_PLAIN;
+        x->connection_at = NULL; /* in the place of body_expected */
+    }
+}
+
 /* Takes back all of it, also when it has failed: a handler may answer. Nothing of it may have left (asserted). */
 void http_stored_undo(struct http_exchange *x);
 

@@ -62,6 +62,12 @@ static inline void begin(uint64_t v[static 4], const uint64_t key[static 2]) {
     v[3] = key[1] ^ 0x7465646279746573u;
 }
 
+/* tail_at of the last bytes of what has a word at least: that word's highest bytes. */
+static inline uint64_t tail_of(struct span bytes) {
+    size_t len = bytes.len % WORD;
+    return len == 0 ? 0 : word_at(bytes.data + bytes.len - WORD) >> (WORD * (WORD - len));
+}
+
 uint64_t hash_keyed(const uint64_t key[static 2], struct span bytes) {
     uint64_t v[4];
     begin(v, key);
@@ -69,7 +75,7 @@ uint64_t hash_keyed(const uint64_t key[static 2], struct span bytes) {
     for (size_t i = 0; i < whole; i += WORD) {
         add_word(v, word_at(bytes.data + i));
     }
-    return finish(v, tail_at(bytes.data + whole, bytes.len - whole), bytes.len);
+    return finish(v, whole > 0 ? tail_of(bytes) : tail_at(bytes.data, bytes.len), bytes.len);
 }
 
 void hash_begin(struct hash *hash, const uint64_t key[static 2]) {

@@ -157,13 +157,7 @@ static bool is_broken(struct store_map *map) {
     return false;
 }
 
-bool store_map_copy(struct store_map *map, void *to, const void *from, size_t bytes) {
-    if (!map->file) {
-        if (bytes > 0) {
-            memcpy(to, from, bytes);
-        }
-        return true;
-    }
+bool store_map_copy_guarded(struct store_map *map, void *to, const void *from, size_t bytes) {
     return !store_map_broken(map) && (holes_copy(&map->witness, to, from, bytes) || is_broken(map));
 }
 

@@ -84,7 +84,7 @@ static inline bool store_map_broken(const struct store_map *map) {
 
 /* memcpy and comparison where one side is in the mapping: false when the file is not whole (the map is broken then, and all
  * later ones are false); store_map_equal also when they differ. Without the cost of a guard for a memfd. Any thread. */
-[[gnu::warn_unused_result]] bool store_map_copy(struct store_map *map, void *to, const void *from, size_t bytes);
+[[gnu::warn_unused_result]] static inline bool store_map_copy(struct store_map *map, void *to, const void *from, size_t bytes);
 [[gnu::warn_unused_result]] bool store_map_equal(struct store_map *map, const void *a, const void *b, size_t bytes);
 
 /* As store_resident, store_populate, store_resident_bytes; [from, from + bytes) lies in data. */
@@ -94,5 +94,20 @@ uint64_t store_map_resident_bytes(struct store_map *map);
 
 /* Reads what is in RAM of [from, from + bytes), so that the kernel knows that it is used: bytes. A file's only. */
 uint64_t store_map_refresh(struct store_map *map, const char *from, size_t bytes);
+
+/* ------------------------------------------------------------------------------------------------ inline parts ---- */
+
+/* store_map_copy for a map with a path. */
+[[gnu::warn_unused_result]] bool store_map_copy_guarded(struct store_map *map, void *to, const void *from, size_t bytes);
+
+static inline bool store_map_copy(struct store_map *map, void *to, const void *from, size_t bytes) {
+    if (map->file) {
+        return store_map_copy_guarded(map, to, from, bytes);
+    }
+    if (bytes > 0) {
+        memcpy(to, from, bytes);
+    }
+    return true;
+}
 
 #endif

@@ -41,18 +41,18 @@ static bool lend_body(struct rm_exchange *x, const struct store_object *object) 
 /* False when the mapping has a hole. Without a block for all of it the response has failed: 503. */
 static bool copy_body(struct rm_exchange *x, const struct store_object *object) {
     struct worker *worker = worker_of(x->http.shared);
-    struct span rest = object->body;
-    while (rest.len > 0) {
-        uint32_t n = rest.len < HTTP_RESERVE_BYTES_MAX ? (uint32_t)rest.len : (uint32_t)HTTP_RESERVE_BYTES_MAX;
-        char *room = http_response_reserve(&x->http, n);
+    const char *from = object->body.data;
+    uint32_t n;
+    for (size_t left = object->body.len; left > 0; from += n, left -= n) {
+        n = left < HTTP_RESERVE_BYTES_MAX ? (uint32_t)left : (uint32_t)HTTP_RESERVE_BYTES_MAX;
+        char *room = http_stored_reserve(&x->http, n);
         if (room == NULL) {
             return true;
         }
-        if (!store_copy(worker->store, room, rest.data, n)) {
+        if (!store_copy(worker->store, room, from, n)) {
             return false;
         }
-        http_response_commit(&x->http, n);
-        rest = span_from(rest, n);
+        http_stored_commit(&x->http, n);
     }
     counter_add(&worker->figures.cached.copied, 1);
     return true;
@@ -64,13 +64,16 @@ static bool put_body(struct rm_exchange *x, const struct store_object *object) {
 
 static void count_answer(struct rm_exchange *x, enum http_cache_state state) {
     struct cache_figures *figures = &worker_of(x->http.shared)->figures.cached;
-    if (state != HTTP_CACHE_HIT && state != HTTP_CACHE_STALE) {
+    if (state == HTTP_CACHE_HIT) {
+        counter_add(&figures->hits, 1);
+    } else if (state == HTTP_CACHE_STALE) {
+        counter_add(&figures->stale, 1);
+    } else {
         return;
     }
     if (x->http.status == 304) {
         counter_add(&figures->not_modified, 1);
     }
-    counter_add(state == HTTP_CACHE_HIT ? &figures->hits : &figures->stale, 1);
 }
 
 /* False when it can't be read: then nothing was written. */
