@@ -65,8 +65,12 @@ static inline struct pg_slot *expect(struct pg_conn *conn, char type, enum slot_
     slot->state = AWAIT_DESCRIPTION;
 }
 
-/* The plan is that of these columns. */
-static bool same_columns(const struct pg_plan *plan, struct span body, bool *malformed) {
+static bool same_column(const struct pg_column *column, const struct pg_column_text *text, bool names) {
+    return column->oid == text->oid && (!names || span_equal(span_of(column->name, column->name_len), text->name));
+}
+
+/* The plan is that of these columns; of their names, too, if they matter. */
+static bool same_columns(const struct pg_plan *plan, struct span body, bool names, bool *malformed) {
     size_t cursor = 0;
     uint32_t columns = 0, count = 0;
     bool same = true;
@@ -76,7 +80,7 @@ static bool same_columns(const struct pg_plan *plan, struct span body, bool *mal
         return plan->column_count == 0;
     }
     for (; pg_read_column(body, &cursor, &columns, &column); count++) {
-        same = same && count < plan->column_count && plan->columns[count].oid == column.oid;
+        same = same && count < plan->column_count && same_column(&plan->columns[count], &column, names);
     }
     *malformed = cursor != body.len || count != columns;
     return same && count == plan->column_count;
@@ -86,7 +90,7 @@ static bool same_columns(const struct pg_plan *plan, struct span body, bool *mal
 static void check_plan(struct pg_conn *conn, struct pg_slot *slot, char type, struct span body) {
     struct pg_plan *plan = &conn->shared->plans[slot->statement];
     bool malformed;
-    if (!same_columns(plan, body, &malformed)) {
+    if (!same_columns(plan, body, false, &malformed)) {
         slot->flags |= SLOT_MISREAD;
         if (slot->plan_version == plan->version) {
             pg_plan_forget(plan);
@@ -97,6 +101,12 @@ static void check_plan(struct pg_conn *conn, struct pg_slot *slot, char type, st
         return;
     }
     slot->state = AWAIT_BIND;
+}
+
+/* Another connection was asked, too, and was faster: rows that were kept meanwhile are read by its plan. */
+static bool is_planned(const struct pg_plan *plan, struct span body) {
+    bool malformed = false, some = plan->known && plan->columns != NULL && body.len > 0;
+    return some && same_columns(plan, body, true, &malformed) && !malformed;
 }
 
 /* RowDescription, or with an empty body NoData. */
@@ -110,7 +120,8 @@ static void check_plan(struct pg_conn *conn, struct pg_slot *slot, char type, st
         check_plan(conn, slot, type, body);
         return;
     }
-    if (!pg_plan_make(&conn->shared->plans[slot->statement], body, &malformed)) {
+    struct pg_plan *plan = &conn->shared->plans[slot->statement];
+    if (!is_planned(plan, body) && !pg_plan_make(plan, body, &malformed)) {
         if (malformed) {
             break_in(conn, slot, type, "is malformed");
             return;
