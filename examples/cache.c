@@ -1,6 +1,7 @@
 /* Prices that take long to find, kept for a second: GET /price/{item} sleeps as a slow query would, once for all who ask.
  * For ten seconds more clients get the old one while one handler looks anew. PUT /price/{item}?cents=N changes it: whoever has
- * seen its answer sees the new price, whichever worker is asked.
+ * seen its answer sees the new price, whichever worker is asked. The prices themselves are in RAM: with --store PATH, what was
+ * kept of them outlives them by its time.
  *
  *     build/examples/cache & curl -i http://127.0.0.1:8080/price/7; curl -X PUT http://127.0.0.1:8080/price/007?cents=5 */
 #include <ringmain.h>

@@ -231,7 +231,8 @@ class Watched(arena.Arena):
     """Arena with a database, whose lines are looked through at its end."""
 
     def __init__(self, program, flags, text, *more, **variables):
-        super().__init__(program, "--workers", "1", *more, *flags, env=environment(DATABASE_URL=text, **variables))
+        # each request asks the database: nothing is kept
+        super().__init__(program, "--workers", "1", "--item-ttl", "0", *more, *flags, env=environment(DATABASE_URL=text, **variables))
 
     def said(self):
         return "".join(self.lines)

@@ -147,7 +147,7 @@ class Rig:
             self.pooler = pooler.Pooler(self.db, self.bouncer)
             self.pooler.start()
             url = self.pooler.url
-        self.server = arena.Arena(self.program, "--db", url, *self.flags)
+        self.server = arena.Arena(self.program, "--db", url, "--item-ttl", "0", *self.flags) # each request asks the database
         self.port = self.server.port
         cluster.until(self.all_are_up, "all connections are open", 20)
         time.sleep(0.1)  # what asked is closed

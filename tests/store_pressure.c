@@ -113,7 +113,10 @@ static void *help(void *arg) {
                 worked = true;
             }
         }
-        if (clock_ns() - refreshed_ns > 1000000000) {
+        if (clock_ns() - refreshed_ns > 250000000) { /* as the server does it */
+            struct store_figures figures;
+            store_figures(store, &figures);
+            store_press(store, store_resident_bytes(store) < figures.bytes_used);
             refreshed_ns = clock_ns();
             refreshed_bytes += store_refresh(store, refreshed_ns, UINT64_MAX);
             refresh_ns += clock_ns() - refreshed_ns;

@@ -181,13 +181,15 @@ static void test_warm(void **state) {
     store_rig_close(&rig);
 }
 
-/* Cold is what nobody has asked for in the last 4 to 8 seconds. */
+/* Cold is what nobody has asked for in the last 7 to 8 seconds; when pages are being taken, in this one. */
 static void test_cold(void **state) {
     (void)state;
     static const struct {
         uint64_t after_ms;
-        bool cold;
-    } gaps[] = { { 0, false }, { 4000, false }, { 100, false }, { 4096, false }, { 8193, true }, { 1, false }, { 60000, true } };
+        bool cold, pressed;
+    } gaps[] = { { 0, false, false }, { 4000, false, false }, { 100, false, false }, { 4096, false, false },
+                 { 8193, true, false }, { 1, false, false }, { 60000, true, false }, { 1025, true, true },
+                 { 1, false, true }, { 2048, true, true }, { 2048, false, false } };
     struct store_rig rig;
     struct store_object object;
     struct store_config config = store_rig_config(path);
@@ -197,6 +199,7 @@ static void test_cold(void **state) {
     assert_int_equal(store_rig_put(&rig, "k", SPAN("v")), STORE_OK);
     for (size_t i = 0; i < sizeof gaps / sizeof *gaps; i++) {
         rig.now_ns += gaps[i].after_ms * MS;
+        store_press(rig.store, gaps[i].pressed);
         assert_true(store_rig_get(&rig, "k", &object));
         assert_int_equal(object.cold, gaps[i].cold);
     }

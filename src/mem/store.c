@@ -86,6 +86,7 @@ static void init_mutex(struct store *store) {
 /* The store's milliseconds go on where they were at the close, plus the time that it was closed, as far as wall clocks tell. */
 static void set_clock(struct store *store, const struct store_image *image, const struct store_config *config,
                       bool warm) {
+    store_press(store, false);
     if (warm) {
         uint64_t closed = config->wall_ms > image->wall_ms ? (uint64_t)config->wall_ms - (uint64_t)image->wall_ms : 0;
         store->clock_ms = image->now_ms + closed;

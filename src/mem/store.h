@@ -116,10 +116,14 @@ bool store_resident(struct store *store, const struct store_object *object);
  * for helper threads. What lies there may be another object by now. False: it could not be. */
 bool store_populate(struct store *store, const char *from, size_t bytes);
 
+/* Not all of a file is in RAM, or all of it is again: while it is not, store_object.cold comes after a second without a hit
+ * instead of eight, for pages are taken that fast. Any thread. */
+void store_press(struct store *store, bool pressed);
+
 /* Tells the kernel which objects in RAM are asked for again and again, so that it takes others when it needs room: it does not
- * look at how a mapping without read-ahead is used (since Linux 6.3). Once a second while not all of a file is in RAM; any one
- * thread, but no worker's: it reads what is hot (preadv2(2) with RWF_NOWAIT), `bytes_max` and what is left of an object in one
- * call, and goes on there in the next. Bytes that it read. Nothing without a path. */
+ * look at how a mapping without read-ahead is used (since Linux 6.3). Some times a second while not all is in RAM; any
+ * one thread, but no worker's: it reads what is hot (preadv2(2) with RWF_NOWAIT), `bytes_max` and what is left of an object in
+ * one call, and goes on there in the next. Bytes that it read. Nothing without a path. */
 uint64_t store_refresh(struct store *store, uint64_t now_ns, uint64_t bytes_max);
 
 /* ------------------------------------------------------------------------------------------------------ writing ---- */

@@ -44,7 +44,11 @@ static bool was_cold(struct store *store, uint32_t record, uint64_t now_ms) {
     }
     uint16_t hit = (uint16_t)(store_tick(now_ms) | (ticks == 1 ? STORE_AGAIN : 0));
     __atomic_store_n(&store->ticks[record], hit, __ATOMIC_RELAXED);
-    return ticks >= STORE_COLD_TICKS;
+    return ticks >= __atomic_load_n(&store->cold_ticks, __ATOMIC_RELAXED);
+}
+
+void store_press(struct store *store, bool pressed) {
+    __atomic_store_n(&store->cold_ticks, pressed ? STORE_COLD_TICKS_PRESSED : STORE_COLD_TICKS, __ATOMIC_RELAXED);
 }
 
 static void describe(const struct store *store, uint32_t number, uint64_t now_ms, struct store_object *out) {

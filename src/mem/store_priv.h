@@ -38,6 +38,7 @@ enum {
     STORE_RESERVE_PART = 16,   /* so much is kept free, or on its way to be: with 32 twice as many fills find no room */
     STORE_TICK_MS = 1024,      /* of `cold`, and of what is hot */
     STORE_COLD_TICKS = 8,
+    STORE_COLD_TICKS_PRESSED = 1, /* while the kernel takes pages */
     STORE_HOT_TICKS = 2,
     STORE_CLASS_BITS = 4,      /* size classes: 2^4 for each power of two */
     STORE_CLASSES = 28 << STORE_CLASS_BITS,
@@ -137,6 +138,7 @@ struct store {
     uint64_t pinned_units;        /* atomic */
     uint64_t too_large;           /* atomic */
     uint64_t clock_ms;            /* atomic: the latest time that a caller told */
+    uint32_t cold_ticks;          /* atomic: from so many without a hit on an object's pages may have been taken */
     uint32_t refresh_next;        /* store_refresh goes on with this object: its one thread's */
 
     /* Under the mutex. */

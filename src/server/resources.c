@@ -1,15 +1,18 @@
 #include "server/resources.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "mem/counter.h"
 #include "mem/store.h"
 #include "server/log.h"
 #include "server/metrics_write.h"
 #include "server/server.h"
+#include "server/timers.h"
 
 /* --------------------------------------------------------------------------------------------------- looking ---- */
 
@@ -21,18 +24,19 @@ static uint64_t bytes_of(const char *status, const char *name) {
 
 static void look_at_status(struct resources *seen) {
     char status[4096];
-    FILE *file = fopen("/proc/self/status", "re");
-    if (file == NULL) {
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC); /* no stream: that would allocate */
+    if (fd < 0) {
         return;
     }
-    status[fread(status, 1, sizeof status - 1, file)] = '\0';
-    fclose(file);
+    ssize_t n = read(fd, status, sizeof status - 1);
+    close(fd);
+    status[n > 0 ? n : 0] = '\0';
     counter_set(&seen->anonymous_bytes, bytes_of(status, "\nRssAnon:"));
     counter_set(&seen->file_bytes, bytes_of(status, "\nRssFile:"));
     counter_set(&seen->shared_bytes, bytes_of(status, "\nRssShmem:"));
 }
 
-static bool look_at_store(struct server *server, uint64_t now_ns) {
+static bool look_at_store(struct server *server) {
     struct store_figures figures;
     uint64_t resident = store_resident_bytes(server->store);
     store_figures(server->store, &figures);
@@ -43,13 +47,11 @@ static bool look_at_store(struct server *server, uint64_t now_ns) {
                  server->app->name, server->config->store);
     }
     bool pressed = figures.file && !figures.broken && resident < figures.bytes_used;
-    if (pressed) {
-        (void)store_refresh(server->store, now_ns, RESOURCES_REFRESH_BYTES);
-    }
+    store_press(server->store, pressed);
     return pressed;
 }
 
-uint64_t resources_look(struct server *server, uint64_t now_ns) {
+static void look(struct server *server) {
     struct resources *seen = &server->resources;
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
@@ -57,8 +59,20 @@ uint64_t resources_look(struct server *server, uint64_t now_ns) {
         counter_set(&seen->major_faults, (uint64_t)usage.ru_majflt);
     }
     look_at_status(seen);
-    bool pressed = server->store != NULL && look_at_store(server, now_ns);
-    return pressed ? RESOURCES_PRESSED_MS : RESOURCES_LOOK_MS;
+    seen->pressed = server->store != NULL && look_at_store(server);
+}
+
+uint64_t resources_look(struct server *server, uint64_t now_ns) {
+    struct resources *seen = &server->resources;
+    if (!seen->pressed || now_ns >= seen->look_ns) {
+        look(server);
+        seen->look_ns = now_ns + RESOURCES_PRESSED_MS * NS_PER_MS;
+    }
+    if (!seen->pressed) {
+        return RESOURCES_LOOK_MS;
+    }
+    (void)store_refresh(server->store, now_ns, RESOURCES_REFRESH_BYTES);
+    return RESOURCES_REFRESH_MS;
 }
 
 /* --------------------------------------------------------------------------------------------------- writing ---- */

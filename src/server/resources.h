@@ -12,7 +12,8 @@ struct server;
 
 enum {
     RESOURCES_LOOK_MS = 5000,
-    RESOURCES_PRESSED_MS = 1000,
+    RESOURCES_PRESSED_MS = 1000, /* while pages of the store are missing, */
+    RESOURCES_REFRESH_MS = 250,  /* and what is hot of it is told so often: the kernel may need a second for all that it has */
     RESOURCES_REFRESH_BYTES = 1 << 29, /* of one store_refresh: a tenth of a second or so, in which signals have to wait */
 };
 
@@ -25,6 +26,8 @@ struct resources {
     uint64_t shared_bytes;    /* RssShmem: memfd, tmpfs */
     uint64_t store_bytes;     /* of the store's mapping, in RAM: mapped here or not */
     bool store_broken;        /* it is logged; the main thread's */
+    bool pressed;             /* pages of the store are missing; likewise, */
+    uint64_t look_ns;         /* when all is looked at again */
 };
 
 /* When a store's file is not all in RAM, tells the kernel what is hot of it (store_refresh). For how many ms it is good: fewer
