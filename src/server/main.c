@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem/assert.h"
@@ -13,6 +14,7 @@
 #include "server/logger.h"
 #include "server/server.h"
 #include "server/notify.h"
+#include "server/resources.h"
 #include "server/sockets.h"
 #include "server/storage.h"
 #include "server/supervise.h"
@@ -138,6 +140,9 @@ static void stop_logger(struct server *server) {
 /* Every worker is open and listens. */
 static void go(struct server *server, struct crew *crew, const struct notify *notify, int signals) {
     say_start(server);
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)resources_look(server, (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec); /* for who asks at once */
     crew_go(crew);
     if (server->app->ready != NULL) {
         server->app->ready();
