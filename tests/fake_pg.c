@@ -69,8 +69,14 @@ static int hex_digit(char c) {
     return found != NULL ? (int)(found - digits) : -1;
 }
 
-/* A word as bytes: quoted with escapes, or as it is. */
+/* A word as bytes: quoted with escapes, or as it is; of big:LENGTH so many. */
 static void put_bytes(struct say *say, const char *word) {
+    if (strncmp(word, "big:", 4) == 0) {
+        for (unsigned long n = strtoul(word + 4, NULL, 10); n > 0 && !say->bad; n--) {
+            put(say, "x", 1);
+        }
+        return;
+    }
     if (*word != '\'') {
         put(say, word, strlen(word));
         return;
@@ -101,11 +107,8 @@ static void put_field(struct say *say, const char *word) {
     if (strcmp(word, "null") == 0) {
         put_number(say, UINT32_MAX, 4);
     } else if (strncmp(word, "big:", 4) == 0) {
-        size_t n = strtoul(word + 4, NULL, 10);
-        put_number(say, n, 4);
-        for (size_t i = 0; i < n && !say->bad; i++) {
-            put(say, "x", 1);
-        }
+        put_number(say, strtoul(word + 4, NULL, 10), 4);
+        put_bytes(say, word);
     } else if (*word == '\'') {
         size_t at = say->len;
         put_number(say, 0, 4);

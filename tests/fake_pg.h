@@ -12,7 +12,7 @@
  * Messages of the server: 1 2 3 n I s c | Z STATUS | R KIND [BYTES] | K PID BYTES | S NAME VALUE | v VERSION OPTION... |
  * T NAME:OID... | t OID... | D FIELD... | C TAG | E or N SEVERITY CODE TEXT [LETTER=TEXT...] | A PID CHANNEL PAYLOAD |
  * G H W COLUMNS | d BYTES | raw HEX... | text BYTES | COUNT * one of these. A FIELD is null, a decimal (int4, binary), 'bytes'
- * or big:LENGTH. Quoted bytes know \n, \0, \\, \' and \xHH.
+ * or big:LENGTH, as all texts can be. Quoted bytes know \n, \0, \\, \' and \xHH.
  *
  * Every transcript runs whole, cut in two at each byte of what the server says, and byte by byte: what happens must be the
  * same. Each piece of input lies in memory of its own, which is gone afterwards. */

@@ -84,7 +84,9 @@ static void test_frame(void **state) {
 /* ------------------------------------------------------------------------------------------------------- readers ---- */
 
 /* One table for all: what a reader makes of a body, as text. "-": refused. */
-enum reader { AUTH, KEY, PARAMETER, NEGOTIATION, READY, PARAMETERS, COLUMNS, COMPLETE, ERROR_, NOTIFICATION, COPY };
+enum reader {
+    AUTH, KEY, PARAMETER, PARAMETER_CUT, NEGOTIATION, READY, PARAMETERS, COLUMNS, COMPLETE, ERROR_, ERROR_CUT, NOTIFICATION, COPY
+};
 
 struct reader_row {
     const char *name;
@@ -168,6 +170,25 @@ static const struct reader_row reader_rows[] = {
     { "error: list without an end", ERROR_, B("Mx\0"), "-" },
     { "error: more behind the end", ERROR_, B("Mx\0\0y"), "-" },
     { "error: nothing", ERROR_, B(""), "-" },
+    { "cut error: within its message", ERROR_CUT, B("SERROR\0VERROR\0C22P02\0Mwrong is"), "ERROR/22P02/wrong is//" },
+    { "cut error: within a character of it", ERROR_CUT, B("VERROR\0C22P02\0Mf\xc3\xbcnf\xe2\x82"),
+      "ERROR/22P02/f\xc3\xbcnf//" },
+    { "cut error: behind it", ERROR_CUT, B("VERROR\0C22P02\0Mwrong\0Dde"), "ERROR/22P02/wrong//" },
+    { "cut error: between two fields", ERROR_CUT, B("VERROR\0C22P02\0Mwrong\0"), "ERROR/22P02/wrong//" },
+    { "cut error: behind a field's letter", ERROR_CUT, B("VERROR\0C22P02\0M"), "ERROR/22P02///" },
+    { "cut error: within its code", ERROR_CUT, B("VERROR\0C22P"), "ERROR/XX000///" },
+    { "cut error: within its severity", ERROR_CUT, B("SFEHLER\0VFATA"), "FEHLER/XX000///" },
+    { "cut error: within its constraint", ERROR_CUT, B("VERROR\0C23505\0Mx\0ntab_"), "ERROR/23505/x//" },
+    { "cut error: fatal", ERROR_CUT, B("VFATAL\0C57P01\0Mx\0D"), "FATAL/57P01/x// fatal" },
+    { "cut error: nothing", ERROR_CUT, B(""), "/XX000///" },
+    { "cut error: over at the cut", ERROR_CUT, B("Mx\0\0"), "-" },
+    { "cut error: over before it", ERROR_CUT, B("Mx\0\0y"), "-" },
+    { "cut parameter: within its value", PARAMETER_CUT, B("TimeZone\0Eur"), "TimeZone=Eur" },
+    { "cut parameter: behind its name", PARAMETER_CUT, B("TimeZone\0"), "TimeZone=" },
+    { "cut parameter: within its name", PARAMETER_CUT, B("Time"), "Time=" },
+    { "cut parameter: nothing", PARAMETER_CUT, B(""), "=" },
+    { "cut parameter: over at the cut", PARAMETER_CUT, B("TimeZone\0Europe\0"), "-" },
+    { "cut parameter: over before it", PARAMETER_CUT, B("TimeZone\0Europe\0x"), "-" },
     { "notification", NOTIFICATION, B("\0\0\0\7chan\0load\0"), "7/chan/load" },
     { "notification: no payload", NOTIFICATION, B("\0\0\0\7chan\0"), "-" },
     { "notification: more", NOTIFICATION, B("\0\0\0\7chan\0load\0x"), "-" },
@@ -200,9 +221,9 @@ static void read_columns(struct span in, char *out) {
     out[count == 0 ? 2 : (p - out) + 2] = '\0';
 }
 
-static void read_error(struct span in, char *out) {
+static void read_error(enum reader reader, struct span in, char *out) {
     struct pg_error e;
-    if (pg_read_error(in, &e)) {
+    if (reader == ERROR_ ? pg_read_error(in, &e) : pg_read_error_cut(in, &e)) {
         sprintf(out, "%.*s/%.*s/%.*s/%.*s/%.*s%s", TEXT(e.severity), TEXT(e.sqlstate), TEXT(e.message), TEXT(e.constraint),
                 TEXT(e.routine), e.fatal ? " fatal" : "");
     }
@@ -219,6 +240,8 @@ static void read_text_messages(enum reader reader, struct span in, char *out) {
     } else if (reader == KEY && pg_read_key(in, &key)) {
         sprintf(out, "%u %.*s", key.pid, (int)key.key_bytes, key.key);
     } else if (reader == PARAMETER && pg_read_parameter(in, &name, &value)) {
+        sprintf(out, "%.*s=%.*s", TEXT(name), TEXT(value));
+    } else if (reader == PARAMETER_CUT && pg_read_parameter_cut(in, &name, &value)) {
         sprintf(out, "%.*s=%.*s", TEXT(name), TEXT(value));
     } else if (reader == COMPLETE && pg_read_complete(in, &complete)) {
         sprintf(out, "%.*s|%llu", TEXT(complete.tag), (unsigned long long)complete.affected);
@@ -243,8 +266,8 @@ static void test_reader(void **state) {
         strcpy(out, "yes");
     } else if (row->reader == COLUMNS) {
         read_columns(in, out);
-    } else if (row->reader == ERROR_) {
-        read_error(in, out);
+    } else if (row->reader == ERROR_ || row->reader == ERROR_CUT) {
+        read_error(row->reader, in, out);
     } else {
         read_text_messages(row->reader, in, out);
     }
@@ -260,7 +283,8 @@ static void test_readers_cut(void **state) {
             struct span cut = guarded(span_first(in, len));
             char out[512] = "";
             read_columns(cut, out);
-            read_error(cut, out);
+            read_error(ERROR_, cut, out);
+            read_error(ERROR_CUT, cut, out);
             for (enum reader reader = AUTH; reader <= COPY; reader++) {
                 read_text_messages(reader, cut, out);
             }
@@ -269,6 +293,32 @@ static void test_readers_cut(void **state) {
             (void)(pg_read_negotiation(cut, &negotiation) || pg_read_parameters(cut, &count) || pg_read_copy(cut));
         }
     }
+}
+
+static const struct cut_row {
+    const char *name;
+    struct span text;
+    size_t n;
+    struct span expected;
+} cut_rows[] = {
+    { "cut text: shorter", B("abc"), 9, B("abc") },
+    { "cut text: to nothing", B("abc"), 0, B("") },
+    { "cut text: nothing", B(""), 9, B("") },
+    { "cut text: ASCII", B("abc"), 2, B("ab") },
+    { "cut text: behind 2", B("a\xc3\xbc"), 3, B("a\xc3\xbc") },
+    { "cut text: within 2", B("a\xc3\xbc"), 2, B("a") },
+    { "cut text: within 3", B("\xe2\x82\xac" "x"), 2, B("") },
+    { "cut text: behind 3", B("\xe2\x82\xac" "x"), 3, B("\xe2\x82\xac") },
+    { "cut text: within 4", B("x\xf0\x9f\x98\x80"), 4, B("x") },
+    { "cut text: behind 4", B("x\xf0\x9f\x98\x80"), 5, B("x\xf0\x9f\x98\x80") },
+    { "cut text: no UTF-8", B("\x80\x80\x80\x80\x80"), 4, B("\x80\x80\x80\x80") },
+};
+
+static void test_cut(void **state) {
+    const struct cut_row *row = *state;
+    struct span cut = pg_text_cut(guarded(row->text), row->n);
+    assert_int_equal(cut.len, row->expected.len);
+    assert_memory_equal(cut.data, row->expected.data, cut.len);
 }
 
 /* Writes only when it returns true. */
@@ -290,6 +340,7 @@ int main(void) {
     guard = guard_open(4096);
     ROWS_ADD(&rows, test_frame, frame_rows);
     ROWS_ADD(&rows, test_reader, reader_rows);
+    ROWS_ADD(&rows, test_cut, cut_rows);
     ROWS_TEST(&rows, test_readers_cut);
     ROWS_TEST(&rows, test_out_is_left_alone);
     int failed = rows_run("pg_wire", &rows);

@@ -11,8 +11,8 @@ void words_span(struct words *words, struct span text) {
         unsigned char c = (unsigned char)text.data[i];
         words->out[words->len++] = c < ' ' || c == 127 ? '?' : (char)c;
     }
-    while (words->len > 0 && words->len + 1 == words->room && (words->out[words->len - 1] & 0x80) != 0) {
-        words->len--; /* cut: perhaps within a character */
+    if (words->len + 1 == words->room) { /* cut: perhaps within a character */
+        words->len = (uint32_t)pg_text_cut(span_of(words->out, words->len), words->len).len;
     }
     words->out[words->len] = '\0';
 }
@@ -163,8 +163,12 @@ bool pg_conn_start(struct pg_conn *conn, struct chain *out, const uint8_t random
 
 /* ---------------------------------------------------------------------------------------------- at any moment ---- */
 
+bool conn_read_error(const struct pg_conn *conn, struct span body, struct pg_error *out) {
+    return conn->drain_left > 0 ? pg_read_error_cut(body, out) : pg_read_error(body, out);
+}
+
 bool conn_take_notice(struct pg_conn *conn, struct span body, struct pg_conn_event *event) {
-    if (!pg_read_error(body, &event->error)) {
+    if (!conn_read_error(conn, body, &event->error)) {
         conn_break_at(conn, 'N', "is malformed");
         return false;
     }
@@ -192,7 +196,8 @@ static int version_number(struct span text) {
 
 void conn_take_parameter(struct pg_conn *conn, struct span body) {
     struct span name, value;
-    if (!pg_read_parameter(body, &name, &value)) {
+    bool cut = conn->drain_left > 0;
+    if (!(cut ? pg_read_parameter_cut(body, &name, &value) : pg_read_parameter(body, &name, &value))) {
         conn_break_at(conn, 'S', "is malformed");
     } else if (span_equal(name, SPAN("server_version"))) {
         conn->server_version = version_number(value);
@@ -311,7 +316,7 @@ static bool take_starting(struct pg_conn *conn, char type, struct span body, str
     case 'K': take_key(conn, body); return false;
     case 'v': take_negotiation(conn, body); return false;
     case 'E':
-        if (pg_read_error(body, &error)) {
+        if (conn_read_error(conn, body, &error)) {
             conn_break_error(conn, &error);
         } else {
             conn_break_at(conn, 'E', "is malformed");
@@ -407,10 +412,15 @@ static bool carry_more(struct pg_conn *conn, struct span *input, size_t bytes) {
     return true;
 }
 
+/* Errors, notices and parameters say in their beginning what counts. */
+static bool says_enough(char type) {
+    return type == 'E' || type == 'N' || type == 'S';
+}
+
 /* The message is larger than the carry: what is there of it is dropped, and the rest when it comes. */
 static bool drain_begin(struct pg_conn *conn, struct span *input, const struct pg_frame *frame) {
     bool ready = conn->state == PG_CONN_READY;
-    if (!ready && frame->type != 'N' && frame->type != 'A') {
+    if (!ready && frame->type != 'A') {
         conn_break_at(conn, frame->type, "is larger than what is taken");
         return false;
     }
@@ -430,8 +440,9 @@ static bool drain(struct pg_conn *conn, struct span *input) {
     return conn->drain_left == 0;
 }
 
-/* The next whole message. False: there is none yet, or the connection is BROKEN. Each byte is looked at once, and copied
- * only when its message comes in pieces. */
+/* The next whole message, or as much of it as the carry holds: drain_left tells what is missing, and is dropped when it comes.
+ * False: there is none yet, or the connection is BROKEN. Each byte is looked at once, and copied only when its message comes in
+ * pieces. */
 static bool read_message(struct pg_conn *conn, struct span *input, char *type, struct span *body) {
     while (conn->state != PG_CONN_BROKEN && (conn->drain_left == 0 || drain(conn, input))) {
         struct span data = unread(conn, input);
@@ -449,19 +460,21 @@ static bool read_message(struct pg_conn *conn, struct span *input, char *type, s
                 break_by_frame(conn, data);
                 return false;
             }
-            if (framing == PG_FRAME_OK && frame.bytes > conn->shared->message_bytes) {
+            bool large = framing == PG_FRAME_OK && frame.bytes > conn->shared->message_bytes;
+            if (large && !says_enough(frame.type)) {
                 if (!drain_begin(conn, input, &frame)) {
                     return false;
                 }
                 continue;
             }
-            if (framing == PG_FRAME_OK && data.len >= frame.bytes) {
+            wanted = framing != PG_FRAME_OK ? PG_HEADER_BYTES : large ? conn->shared->message_bytes : frame.bytes;
+            if (framing == PG_FRAME_OK && data.len >= wanted) {
                 *type = frame.type;
-                *body = span_of(data.data + PG_HEADER_BYTES, frame.bytes - PG_HEADER_BYTES);
-                consume(conn, input, frame.bytes);
+                *body = span_of(data.data + PG_HEADER_BYTES, wanted - PG_HEADER_BYTES);
+                consume(conn, input, wanted);
+                conn->drain_left = frame.bytes - wanted;
                 return true;
             }
-            wanted = framing == PG_FRAME_OK ? frame.bytes : PG_HEADER_BYTES;
         }
         if (!carry_more(conn, input, wanted)) {
             return false;

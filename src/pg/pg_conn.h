@@ -29,7 +29,8 @@ struct pg_shared {
     struct pg_plan *plans;                 /* likewise; the worker's */
     uint32_t statement_count;
     uint32_t inflight;      /* slots of a connection */
-    uint32_t message_bytes; /* of the carry: a larger DataRow fails its query, and is drained */
+    uint32_t message_bytes; /* of the carry: a larger DataRow fails its query, and is drained; of a larger ErrorResponse,
+                               NoticeResponse or ParameterStatus the beginning is read */
     bool prepare;           /* false: for transaction poolers, each query brings its unnamed Parse, and Describe */
     uint32_t *at;           /* PG_COLUMNS_MAX: of the row that is being read */
     const char *application_name; /* when the settings have none */

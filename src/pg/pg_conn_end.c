@@ -2,16 +2,11 @@
 #include "pg/pg_conn_priv.h"
 
 void conn_copy_text(char *out, uint32_t room, struct span text) {
-    size_t n = text.len < room - 1 ? text.len : room - 1;
-    if (n < text.len) {
-        while (n > 0 && (text.data[n] & 0xc0) == 0x80) {
-            n--;
-        }
+    struct span first = text.len < room ? text : pg_text_cut(text, room - 1);
+    if (first.len > 0) {
+        memcpy(out, first.data, first.len);
     }
-    if (n > 0) {
-        memcpy(out, text.data, n);
-    }
-    out[n] = '\0';
+    out[first.len] = '\0';
 }
 
 /* --------------------------------------------------------------------------------------------------------- errors ---- */
@@ -136,7 +131,7 @@ static void unprepare_skipped(struct pg_conn *conn) {
 
 void conn_take_error(struct pg_conn *conn, struct span body) {
     struct pg_error error;
-    if (!pg_read_error(body, &error)) {
+    if (!conn_read_error(conn, body, &error)) {
         conn_break_at(conn, 'E', "is malformed");
         return;
     }

@@ -87,6 +87,9 @@ void conn_break_at(struct pg_conn *conn, char type, const char *why);
 /* A FATAL error, or one while starting: BROKEN by it. */
 void conn_break_error(struct pg_conn *conn, const struct pg_error *error);
 
+/* The body of an ErrorResponse or a NoticeResponse, or the beginning of one that is larger than the carry. */
+[[gnu::warn_unused_result]] bool conn_read_error(const struct pg_conn *conn, struct span body, struct pg_error *out);
+
 /* A message that may come at any time: N, S, A. True: event is set. */
 bool conn_take_notice(struct pg_conn *conn, struct span body, struct pg_conn_event *event);
 void conn_take_parameter(struct pg_conn *conn, struct span body);

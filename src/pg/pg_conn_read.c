@@ -164,7 +164,7 @@ static bool take_row(struct pg_conn *conn, struct span body, struct pg_conn_even
 }
 
 bool conn_take_large(struct pg_conn *conn, char type) {
-    if (type == 'N' || type == 'A' || type == 'S') {
+    if (type == 'A') {
         return true;
     }
     if (type == 'd') {

@@ -80,6 +80,20 @@ bool pg_read_parameter(struct span body, struct span *name, struct span *value) 
     return true;
 }
 
+bool pg_read_parameter_cut(struct span body, struct span *name, struct span *value) {
+    struct span first, second = { NULL, 0 };
+    if (!take_text(&body, &first)) {
+        first = body;
+    } else if (take_text(&body, &second)) {
+        return false;
+    } else {
+        second = body;
+    }
+    *name = first;
+    *value = second;
+    return true;
+}
+
 bool pg_read_negotiation(struct span body, struct pg_negotiation *out) {
     if (body.len < 8) {
         return false;
@@ -175,24 +189,60 @@ static void error_field(struct pg_error *error, char field, struct span text) {
     }
 }
 
-bool pg_read_error(struct span body, struct pg_error *out) {
-    struct pg_error read = { 0 };
-    while (body.len > 0 && body.data[0] != '\0') {
-        char field = body.data[0];
+struct span pg_text_cut(struct span text, size_t n) {
+    const unsigned char *bytes = (const unsigned char *)text.data;
+    n = text.len < n ? text.len : n;
+    size_t behind = 0; /* of the last character's first byte */
+    while (behind < n && behind < 3 && (bytes[n - 1 - behind] & 0xc0) == 0x80) {
+        behind++;
+    }
+    unsigned char first = behind < n ? bytes[n - 1 - behind] : 0;
+    size_t wanted = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc0 ? 2 : 1;
+    return span_first(text, wanted > behind + 1 ? n - 1 - behind : n);
+}
+
+/* The fields up to the list's end, of which *body is behind then; or up to one that is cut. False: there is no end. */
+static bool read_fields(struct span *body, struct pg_error *out) {
+    while (body->len > 0 && body->data[0] != '\0') {
+        char field = body->data[0];
         struct span text;
-        body = span_from(body, 1);
-        if (!take_text(&body, &text)) {
+        *body = span_from(*body, 1);
+        if (!take_text(body, &text)) {
+            if (field == 'M') {
+                out->message = pg_text_cut(*body, body->len);
+            }
             return false;
         }
-        error_field(&read, field, text);
+        error_field(out, field, text);
     }
-    if (body.len != 1) {
+    bool ends = body->len > 0;
+    *body = span_from(*body, 1);
+    return ends;
+}
+
+static void judge_error(struct pg_error *read) {
+    if (read->sqlstate.len != PG_SQLSTATE_BYTES - 1) {
+        read->sqlstate = SPAN("XX000");
+    }
+    read->fatal = span_equal(read->severity, SPAN("FATAL")) || span_equal(read->severity, SPAN("PANIC"));
+}
+
+bool pg_read_error(struct span body, struct pg_error *out) {
+    struct pg_error read = { 0 };
+    if (!read_fields(&body, &read) || body.len != 0) {
         return false;
     }
-    if (read.sqlstate.len != PG_SQLSTATE_BYTES - 1) {
-        read.sqlstate = SPAN("XX000");
+    judge_error(&read);
+    *out = read;
+    return true;
+}
+
+bool pg_read_error_cut(struct span body, struct pg_error *out) {
+    struct pg_error read = { 0 };
+    if (read_fields(&body, &read)) {
+        return false;
     }
-    read.fatal = span_equal(read.severity, SPAN("FATAL")) || span_equal(read.severity, SPAN("PANIC"));
+    judge_error(&read);
     *out = read;
     return true;
 }

@@ -55,6 +55,9 @@ struct pg_cancel_key {
 
 [[gnu::warn_unused_result]] bool pg_read_parameter(struct span body, struct span *name, struct span *value);
 
+/* The beginning of one, cut behind any byte: what is there of either. False: it is over before the cut. */
+[[gnu::warn_unused_result]] bool pg_read_parameter_cut(struct span body, struct span *name, struct span *value);
+
 struct pg_negotiation {
     uint32_t version; /* as sent: whole (196608), or by old servers the minor part only */
     uint32_t options; /* that the server did not know, each a string behind it */
@@ -96,6 +99,10 @@ struct pg_error {
 };
 [[gnu::warn_unused_result]] bool pg_read_error(struct span body, struct pg_error *out);
 
+/* The beginning of one, cut behind any byte: the fields that are whole, and what is there of the message. (The server sends
+ * severity, code and message first.) False: it is over before the cut. */
+[[gnu::warn_unused_result]] bool pg_read_error_cut(struct span body, struct pg_error *out);
+
 struct pg_notification {
     uint32_t pid;
     struct span channel, payload;
@@ -104,6 +111,9 @@ struct pg_notification {
 
 /* CopyInResponse, CopyOutResponse, CopyBothResponse: the lengths are right. */
 [[gnu::warn_unused_result]] bool pg_read_copy(struct span body);
+
+/* At most `n` bytes of a text of UTF-8, and of one that was cut already what is there: without half a character at the end. */
+struct span pg_text_cut(struct span text, size_t n);
 
 static inline uint32_t pg_get_u32(const char *p) {
     const unsigned char *u = (const unsigned char *)p;
