@@ -228,7 +228,7 @@ static void set_statements(struct ours *ours, bool shared) {
         ours->statements[i] = (struct pg_statement){
             .label = SPAN("bench"), .sql = texts[i], .types = types, .type_count = 1, .read_only = true, .shared_sync = shared,
         };
-        pg_statement_name(&ours->statements[i]);
+        pg_statement_make(&ours->statements[i]);
     }
     pg_statements_internal(ours->statements + APPLICATION_STATEMENTS);
 }

@@ -21,6 +21,7 @@ static const struct pg_statement own[RIG_OWN_COUNT] = {
     [RIG_UPDATE] = OWN("update", .read_only = false),
     [RIG_RETURNING] = OWN("returning", .read_only = false),
     [RIG_NEW] = OWN("new", .read_only = true),
+    [RIG_LOCAL] = { .label = SPAN("local"), .sql = SPAN("SET LOCAL work_mem = '64MB'") },
 };
 
 static void *take(size_t bytes) {
@@ -35,7 +36,7 @@ void pg_rig_make(struct pg_rig *rig) {
     memset(rig, 0, sizeof *rig);
     memcpy(rig->statements, own, sizeof own);
     for (uint32_t i = 0; i < RIG_OWN_COUNT; i++) {
-        pg_statement_name(&rig->statements[i]);
+        pg_statement_make(&rig->statements[i]);
     }
     pg_statements_internal(rig->statements + RIG_OWN_COUNT);
     rig->plan_memory = take((size_t)RIG_STATEMENTS * PG_PLAN_BYTES);

@@ -13,14 +13,14 @@
  *     show tainted | prepared STATEMENT | version | why | idle | key | head | since | room N | status | counts
  *
  * Statements: items (id int4, name text; read-only), more (id; read-only), shared and twin (id; they share a Sync), update
- * (no columns), returning (id; not read-only), new (items, not known yet), and ours: begin, commit, rollback. */
+ * (no columns), returning (id; not read-only), new (items, not known yet), local (SET LOCAL), and ours: begin, commit, rollback. */
 #ifndef RM_TESTS_PG_CONN_RIG_H
 #define RM_TESTS_PG_CONN_RIG_H
 
 #include "fake_pg.h"
 #include "pg/pg_conn.h"
 
-enum rig_statement { RIG_ITEMS, RIG_MORE, RIG_SHARED, RIG_TWIN, RIG_UPDATE, RIG_RETURNING, RIG_NEW, RIG_OWN_COUNT };
+enum rig_statement { RIG_ITEMS, RIG_MORE, RIG_SHARED, RIG_TWIN, RIG_UPDATE, RIG_RETURNING, RIG_NEW, RIG_LOCAL, RIG_OWN_COUNT };
 
 enum { RIG_STATEMENTS = RIG_OWN_COUNT + PG_INTERNAL_COUNT, RIG_QUERIES = 64, RIG_SLOTS = 128, RIG_BLOCKS = 64 };
 

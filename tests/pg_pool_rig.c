@@ -54,7 +54,7 @@ static void make_statements(struct rig *rig) {
             .label = span_text(application[i].sql), .sql = span_text(application[i].sql), .types = key_types, .type_count = 1,
             .read_only = read_only[i], .shared_sync = i == RIG_SHARED || i == RIG_SHARED_BAD,
         };
-        pg_statement_name(&rig->statements[i]);
+        pg_statement_make(&rig->statements[i]);
     }
     pg_statements_internal(rig->statements + RIG_INTERNALS_AT);
     for (uint32_t i = RIG_INTERNALS_AT; i < RIG_INTERNALS_AT + PG_INTERNAL_COUNT; i++) {

@@ -232,7 +232,7 @@ static void open_pool(const struct pg_settings *settings) {
         snprintf(sql[i], sizeof sql[i], "SELECT $1 AS v, to_json($1) AS j, $1::text AS t, '%s' AS \"type.name\"", types[i].name);
         statements[i] = (struct pg_statement){ .label = span_text(types[i].name), .sql = span_text(sql[i]),
                                                .types = &types[i].oid, .type_count = 1, .nested = true };
-        pg_statement_name(&statements[i]);
+        pg_statement_make(&statements[i]);
     }
     pg_statements_internal(statements + TYPES);
     struct pg_config config = { .settings = settings, .statements = statements, .statement_count = STATEMENTS, .seed = 1 };

@@ -1,10 +1,12 @@
+#include <stdlib.h>
+
 #include "mem/assert.h"
 #include "pg/pg_statement.h"
 #include "rows.h"
 
 static struct pg_statement named(const char *sql, const uint32_t *types, uint32_t type_count) {
     struct pg_statement statement = { .sql = span_text(sql), .types = types, .type_count = type_count };
-    pg_statement_name(&statement);
+    pg_statement_make(&statement);
     return statement;
 }
 
@@ -43,6 +45,60 @@ static void test_names_differ(void **state) {
             assert_string_not_equal(a.name, named(all[j].sql, all[j].types, all[j].count).name);
         }
     }
+}
+
+/* PostgreSQL documentation, "SET", "SET TRANSACTION", "SET CONSTRAINTS", "Lexical Structure" (comments nest). */
+static const struct local_row {
+    const char *name;
+    const char *sql;
+    bool local;
+} local_rows[] = {
+    { "local", "SET LOCAL work_mem = '64MB'", true },
+    { "local: lower case", "set local work_mem to '64MB'", true },
+    { "local: a name in quotes", "SET LOCAL\"work_mem\" = '64MB'", true },
+    { "local: white space", " \t\r\n\f\vSET\n\tLOCAL\fx = 1", true },
+    { "local: a comment before it", "-- SET x = 1\nSET LOCAL x = 1", true },
+    { "local: a comment up to a CR", "-- SET x = 1\rSET LOCAL x = 1", true },
+    { "local: comments between", "/* a */ /**/SET/* b -- */LOCAL-- c\n/* d */x = 1", true },
+    { "local: comments nest", "/* /* SET x */ SET x */ SET LOCAL x = 1", true },
+    { "local: SESSION CHARACTERISTICS", "SET LOCAL SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", true },
+    { "local: TRANSACTION", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", true },
+    { "local: CONSTRAINTS", "SET CONSTRAINTS ALL DEFERRED", true },
+    { "session: SET", "SET work_mem = '64MB'", false },
+    { "session: SESSION", "SET SESSION work_mem = '64MB'", false },
+    { "session: SESSION CHARACTERISTICS", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", false },
+    { "session: SESSION AUTHORIZATION", "SET SESSION AUTHORIZATION joe", false },
+    { "session: ROLE", "SET ROLE joe", false },
+    { "session: a name that begins so", "SET locality = 1", false },
+    { "session: a name of two parts", "SET local.x = 1", false },
+    { "session: the same with blanks", "SET transaction /* */ . x = 1", false },
+    { "session: a name alone", "SET local = 1", false },
+    { "session: likewise with TO", "SET local TO 1", false },
+    { "session: in quotes", "SET \"local\" = 1", false },
+    { "session: LOCAL in a comment", "SET -- LOCAL\nx = 1", false },
+    { "session: LOCAL in a nested comment", "SET /* /* */ LOCAL */ x = 1", false },
+    { "session: RESET", "RESET work_mem", false },
+    { "no SET: its beginning", "SETLOCAL x", false },
+    { "no SET: SELECT", "SELECT 1", false },
+    { "no SET: behind something else", "; SET LOCAL x = 1", false },
+    { "no SET: all is comment", "/* SET LOCAL x = 1", false },
+    { "no SET: within a line's comment", "-- SET LOCAL x = 1", false },
+    { "no SET: nothing", "", false },
+    { "SET alone", "SET", false },
+    { "SET LOCAL alone", "SET LOCAL ", false },
+};
+
+/* At the end of the text's memory, too. */
+static void test_local(void **state) {
+    const struct local_row *row = *state;
+    size_t len = strlen(row->sql);
+    char *sql = malloc(len + (len == 0));
+    assert_non_null(sql);
+    memcpy(sql, row->sql, len);
+    struct pg_statement statement = { .sql = span_of(sql, len) };
+    pg_statement_make(&statement);
+    free(sql);
+    assert_int_equal(statement.local, row->local);
 }
 
 static void test_internal(void **state) {
@@ -87,6 +143,7 @@ int main(void) {
     ROWS_TEST(&rows, test_name_form);
     ROWS_TEST(&rows, test_name_is_fixed);
     ROWS_TEST(&rows, test_names_differ);
+    ROWS_ADD(&rows, test_local, local_rows);
     ROWS_TEST(&rows, test_internal);
     ROWS_TEST(&rows, test_status_names);
     ROWS_TEST(&rows, test_discard);

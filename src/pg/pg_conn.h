@@ -88,8 +88,8 @@ struct pg_conn {
     char status;              /* of the last Z: 'I', 'T', 'E' */
     bool refused;             /* BROKEN by us, for what will not be different soon: the proof that is asked for, the encoding */
     bool foreign;             /* the server speaks another encoding than UTF-8 */
-    bool tainted;             /* something was run that changes the session (SET, LISTEN, PREPARE ...), or a transaction was
-                                 left open: to be replaced when it is idle */
+    bool tainted;             /* something was run that changes the session (SET but for SET LOCAL, LISTEN, PREPARE ...), or a
+                                 transaction was left open: to be replaced when it is idle */
     uint64_t written;         /* bytes ever appended to out */
     uint64_t drain_left;      /* bytes of a message that is too large, to be dropped */
     char *carry;              /* message_bytes; an incomplete message, or what waits for the job */

@@ -200,7 +200,7 @@ static void forget_prepared(struct pg_conn *conn) {
     static const struct span words[] = { SPAN("SET"),     SPAN("RESET"),      SPAN("LISTEN"),  SPAN("UNLISTEN"),
                                          SPAN("PREPARE"), SPAN("DEALLOCATE"), SPAN("DISCARD"), SPAN("LOAD") };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        conn->tainted |= first_word(tag, words[i]);
+        conn->tainted |= first_word(tag, words[i]) && !conn->shared->statements[slot->statement].local;
     }
     if (first_word(tag, SPAN("DEALLOCATE")) || first_word(tag, SPAN("DISCARD"))) {
         forget_prepared(conn);

@@ -1,5 +1,61 @@
 #include "pg/pg_statement.h"
 
+/* ----------------------------------------------------------------------------------------------------------- text ---- */
+
+/* Behind white space and comments; those of the second kind nest. PostgreSQL documentation, "Lexical Structure". */
+static struct span skip_blank(struct span sql) {
+    uint32_t depth = 0;
+    bool line = false;
+    for (; sql.len > 0; sql = span_from(sql, 1)) {
+        struct span two = span_first(sql, 2);
+        if (line) {
+            line = *sql.data != '\n' && *sql.data != '\r';
+        } else if (span_equal(two, SPAN("/*"))) {
+            depth++;
+            sql = span_from(sql, 1);
+        } else if (depth > 0 && span_equal(two, SPAN("*/"))) {
+            depth--;
+            sql = span_from(sql, 1);
+        } else if (depth == 0 && span_equal(two, SPAN("--"))) {
+            line = true;
+        } else if (depth == 0 && memchr(" \t\n\r\f\v", *sql.data, 6) == NULL) {
+            break;
+        }
+    }
+    return sql;
+}
+
+static bool is_word(char c) {
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80) != 0;
+    return letter || (c >= '0' && c <= '9') || c == '_' || c == '$';
+}
+
+/* The next word, which may be empty; *sql is where the one behind it begins. */
+static struct span take_word(struct span *sql) {
+    size_t n = 0;
+    while (n < sql->len && is_word(sql->data[n])) {
+        n++;
+    }
+    struct span word = span_first(*sql, n);
+    *sql = skip_blank(span_from(*sql, n));
+    return word;
+}
+
+/* "local", "transaction" and "constraints" may be the first part of a setting's name, too, which a dot follows. */
+static bool is_local(struct span sql) {
+    sql = skip_blank(sql);
+    if (!span_equal_nocase(take_word(&sql), SPAN("SET"))) {
+        return false;
+    }
+    struct span word = take_word(&sql);
+    bool local = span_equal_nocase(word, SPAN("LOCAL")) || span_equal_nocase(word, SPAN("TRANSACTION")) ||
+                 span_equal_nocase(word, SPAN("CONSTRAINTS"));
+    bool more = sql.len > 0 && (is_word(*sql.data) || *sql.data == '"');
+    return local && more && !span_equal_nocase(take_word(&sql), SPAN("TO"));
+}
+
+/* ----------------------------------------------------------------------------------------------------------- name ---- */
+
 /* FNV-1a of 64 bits: a name is made once, at start. */
 static const uint64_t HASH_START = 0xcbf29ce484222325u;
 
@@ -18,7 +74,8 @@ static uint64_t hash_mix(uint64_t hash) {
     return hash ^ hash >> 33;
 }
 
-void pg_statement_name(struct pg_statement *statement) {
+void pg_statement_make(struct pg_statement *statement) {
+    statement->local = is_local(statement->sql);
     uint64_t hash = hash_bytes(HASH_START, statement->sql.data, statement->sql.len);
     hash = hash_bytes(hash, "", 1); /* the NUL that no SQL holds: where the types begin */
     for (uint32_t i = 0; i < statement->type_count; i++) {
@@ -51,7 +108,7 @@ void pg_statements_internal(struct pg_statement *out) {
     };
     for (uint32_t i = 0; i < PG_INTERNAL_COUNT; i++) {
         out[i] = (struct pg_statement){ .label = table[i].label, .sql = table[i].sql };
-        pg_statement_name(&out[i]);
+        pg_statement_make(&out[i]);
     }
 }
 

@@ -30,6 +30,8 @@ struct pg_statement {
     uint32_t type_count;
     bool read_only;   /* it may run twice: retried when its connection is lost */
     bool shared_sync; /* with read_only: may share its Sync with queries of other requests */
+    bool local;       /* SET LOCAL, SET TRANSACTION, SET CONSTRAINTS: what it sets ends with the transaction, which the answer
+                         does not tell */
     bool nested;      /* JSON rows: columns "a.b", "a.c" beside each other become an object "a" */
     uint8_t name_len; /* without the NUL */
     char name[PG_NAME_BYTES];
@@ -46,8 +48,8 @@ enum pg_internal {
     PG_INTERNAL_COUNT,
 };
 
-/* Fills in a statement's name from what is set already: its SQL and its types. */
-void pg_statement_name(struct pg_statement *statement);
+/* Fills in a statement's name, and `local`, from what is set already: its SQL and its types. */
+void pg_statement_make(struct pg_statement *statement);
 
 /* Writes the PG_INTERNAL_COUNT statements of ours, with their names, to out[]. None returns rows, so that an empty
  * pg_plan_make is all that is to be known of them. */

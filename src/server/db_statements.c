@@ -47,7 +47,7 @@ static void make_statement(struct pg_statement *to, const struct rm_statement *f
         .shared_sync = (from->flags & RM_SHARED_SYNC) != 0,
         .nested = (from->flags & RM_NESTED) != 0,
     };
-    pg_statement_name(to);
+    pg_statement_make(to);
 }
 
 int db_statements_make(struct server *server, char *why) {
