@@ -8,6 +8,7 @@ static const struct rm_statement statements[] = {
     { .sql = "item $1", .types = RM_TYPES(RM_INT8), .flags = RM_READ_ONLY, .name = "item" },
     { .sql = "slow $1", .types = RM_TYPES(RM_INT8), .flags = RM_READ_ONLY, .name = "slow \"one\"" },
     { .sql = "write $1", .types = RM_TYPES(RM_INT8) },
+    { .sql = "set $1", .types = RM_TYPES(RM_INT8) },
 };
 static const uint32_t one_int8[] = { RM_INT8 };
 static const struct pg_server_column columns[] = { { "id", RM_INT8 } };
@@ -18,6 +19,7 @@ static struct pg_server_statement server_statements[] = {
       .sleep_ns = 300 * NS_PER_MS },
     { .sql = "write $1", .types = one_int8, .type_count = 1, .tag = "UPDATE", .counted = true, .write = true,
       .sleep_ns = 300 * NS_PER_MS },
+    { .sql = "set $1", .types = one_int8, .type_count = 1, .tag = "SET" },
 };
 
 static enum rm_step answer(struct rm_exchange *x) {
@@ -46,7 +48,7 @@ static enum rm_step ask(struct rm_exchange *x) {
 static const struct rm_route routes[] = { { "GET", "/ask/{which}/{id}", ask, RM_BODY_NONE, NULL },
                                           { "GET", "/stats", rm_stats, RM_BODY_NONE, NULL },
                                           { 0 } };
-static const struct rm_app app = { .name = "test", .routes = routes, .statements = statements, .statement_count = 3 };
+static const struct rm_app app = { .name = "test", .routes = routes, .statements = statements, .statement_count = 4 };
 
 static struct db_rig db;
 
@@ -94,6 +96,31 @@ static void it_comes_back(void **state) {
         get("/readyz", 200);
     }
     assert_string_equal(get("/ask/0/4", 200), "key 4\n");
+    close_db();
+}
+
+/* The only connection of the worker is replaced: who looks has not to send its clients elsewhere; but when it is lost. */
+static void it_is_ready_while_a_connection_is_replaced(void **state) {
+    (void)state;
+    open_with("--db-connections 1", true);
+    struct pg_pool *pool = &db.rig.worker->db->pool;
+    sim_world_options(db.rig.world)->latency_ns_max = 5 * NS_PER_MS;
+    for (int i = 0; i < 3; i++) {
+        int down = 0;
+        struct rig_client *client = rig_connect(&db.rig);
+        rig_send(&db.rig, client, GET("/ask/3/1"));
+        for (int ms = 0; ms < 200; ms++, rig_run(&db.rig, 1)) {
+            down += !pg_pool_up(pool);
+            assert_true(server_has_database(&db.rig.server)); /* what /readyz looks at */
+        }
+        assert_has(client->text, "key -1\n");
+        assert_in_range(down, 1, 50);
+        assert_string_equal(get("/ask/0/1", 200), "key 1\n");
+    }
+    assert_int_equal(pool->figures.connects, 4);
+    db_rig_stop(&db);
+    rig_run(&db.rig, 50);
+    get("/readyz", 503);
     close_db();
 }
 
@@ -284,6 +311,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_serves_without_a_database_and_finds_it),
         cmocka_unit_test(it_comes_back),
+        cmocka_unit_test(it_is_ready_while_a_connection_is_replaced),
         cmocka_unit_test(who_is_in_flight_when_it_goes),
         cmocka_unit_test(a_name_is_looked_up),
         cmocka_unit_test(a_name_that_nobody_knows),

@@ -277,6 +277,100 @@ static void tainted(size_t piece) {
     end();
 }
 
+/* Turns from now on in which the pool was not ready, and in which nothing was up. */
+static void count_turns(uint64_t turns, int *unready, int *down) {
+    *unready = *down = 0;
+    for (uint64_t end_ns = rig.now_ns + turns * RIG_MS; rig.now_ns < end_ns;) {
+        rig_run(&rig, RIG_MS);
+        *unready += !pg_pool_ready(&rig.pool);
+        *down += !pg_pool_up(&rig.pool);
+    }
+}
+
+/* The only connection is replaced: who asks meanwhile waits a moment, and is served. */
+static void replaced(size_t piece) {
+    int unready, down;
+    up(1, 4, piece, 1000 * RIG_MS);
+    for (int i = 0; i < 3; i++) {
+        struct rig_query *set = rig_submit(&rig, RIG_SET, 2000 * RIG_MS), *read;
+        rig.hold_connects = true;
+        count_turns(50, &unready, &down);
+        assert_status(set, PG_OK);
+        assert_in_range(down, 40, 50);
+        read = rig_submit(&rig, RIG_READ, 2000 * RIG_MS);
+        rig.hold_connects = false;
+        unready += !pg_pool_ready(&rig.pool);
+        rig_run(&rig, 30 * RIG_MS);
+        assert_int_equal(unready, 0);
+        assert_status(read, PG_OK);
+    }
+    assert_int_equal(rig.downs, 0);
+    end();
+}
+
+/* Its successor does not come. */
+static void replaced_in_vain(size_t piece) {
+    int unready, down;
+    up(1, 4, piece, 1000 * RIG_MS);
+    (void)rig_submit(&rig, RIG_SET, 2000 * RIG_MS);
+    rig.hold_connects = true;
+    rig_run(&rig, 10 * RIG_MS);
+    assert_false(pg_pool_up(&rig.pool));
+    count_turns(980, &unready, &down);
+    assert_int_equal(unready, 0);
+    count_turns(100, &unready, &down);
+    assert_in_range(unready, 80, 99); /* as a query has no hope then */
+    rig.hold_connects = false;
+    rig_run(&rig, 10 * RIG_MS);
+    assert_true(pg_pool_ready(&rig.pool));
+    end();
+}
+
+/* The database has gone meanwhile: that is known when its successor is refused. */
+static void replaced_and_refused(size_t piece) {
+    int unready, down;
+    up(1, 4, piece, 1000 * RIG_MS);
+    (void)rig_submit(&rig, RIG_SET, 2000 * RIG_MS);
+    rig.unreachable = true;
+    count_turns(100, &unready, &down);
+    assert_in_range(down - unready, 0, 3);
+    assert_true(unready > 50);
+    rig.unreachable = false;
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_true(pg_pool_ready(&rig.pool));
+    end();
+}
+
+/* A connection that ends by itself tells of nothing good. */
+static void lost_at_rest(size_t piece) {
+    up(1, 4, piece, 1000 * RIG_MS);
+    pg_pool_lost(&rig.pool, 0, 0, "gone");
+    assert_false(pg_pool_ready(&rig.pool));
+    rig_turn(&rig);
+    assert_false(pg_pool_ready(&rig.pool));
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_true(pg_pool_ready(&rig.pool));
+    end();
+}
+
+/* One of two: what is left decides. */
+static void replaced_of_two(size_t piece) {
+    int unready, down;
+    up(2, 4, piece, 1000 * RIG_MS);
+    (void)rig_submit(&rig, RIG_SET, 2000 * RIG_MS);
+    rig.hold_connects = true;
+    rig_run(&rig, 20 * RIG_MS);
+    assert_int_equal(figure(up), 1);
+    pg_pool_lost(&rig.pool, rig.pool.members[0].pg.state == PG_CONN_READY ? 0 : 1, 0, "gone");
+    assert_false(pg_pool_ready(&rig.pool));
+    count_turns(20, &unready, &down);
+    assert_int_equal(unready, 20);
+    rig.hold_connects = false;
+    rig_run(&rig, 1000 * RIG_MS);
+    assert_int_equal(figure(up), 2);
+    end();
+}
+
 /* A server that makes a session useless each time, without having been asked for anything. */
 static void tainted_at_once(size_t piece) {
     static const char parameter[] = "S\0\0\0\x1b" "client_encoding\0" "LATIN1";
@@ -435,6 +529,11 @@ int main(void) {
         { "discarded", discarded },
         { "a transaction is left open", leaked },
         { "SET", tainted },
+        { "replaced, and served meanwhile", replaced },
+        { "replaced in vain", replaced_in_vain },
+        { "replaced, and refused", replaced_and_refused },
+        { "lost at rest", lost_at_rest },
+        { "one of two replaced, the other lost", replaced_of_two },
         { "a session that is useless each time", tainted_at_once },
         { "drained", drained },
         { "idle", idle },

@@ -180,6 +180,7 @@ struct pg_pool {
     uint64_t starved;     /* members that found no block for what they have to send: dirty again in the next turn */
     uint64_t deadline_ns; /* nothing has to be looked at before; 0: never */
     uint64_t down_ns;     /* since when no connection is up */
+    bool replacing;       /* none is, because we closed the last one, and to open another has not failed since */
     bool draining;
     bool down_told;       /* `down` was told, and nothing has come up since */
     char down[PG_CONN_WHY_BYTES];
@@ -255,6 +256,12 @@ void pg_pool_drain(struct pg_pool *pool);
 
 static inline bool pg_pool_up(const struct pg_pool *pool) {
     return pool->figures.up > 0;
+}
+
+/* Who submits now can hope: a connection is up; or the last one is being replaced in order (its session was changed), so that
+ * another will be up soon, and not for longer than `down_timeout` already. Changes in pg_pool_turn and by what came about. */
+static inline bool pg_pool_ready(const struct pg_pool *pool) {
+    return pg_pool_up(pool) || (pool->replacing && pool->now_ns < pool->down_ns + pool->config.down_timeout_ns);
 }
 
 #endif

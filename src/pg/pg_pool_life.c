@@ -91,6 +91,7 @@ void member_connect(struct pg_pool *pool, struct pg_member *m) {
 
 static void attempt_failed(struct pg_pool *pool, struct pg_member *m, const char *why) {
     m->failed = true;
+    pool->replacing = false;
     counter_add(&pool->figures.connect_failures, 1);
     set_why(m, why);
     plan_retry(pool, m, false);
@@ -117,6 +118,7 @@ void member_up(struct pg_pool *pool, struct pg_member *m) {
     m->phase = MEMBER_SERVING;
     m->failed = false;
     m->pinged = false;
+    pool->replacing = false;
     m->pg.head_since_ns = pool->now_ns;
     pgp_note(pool, pool->config.ping_ns != 0 ? pool->now_ns + pool->config.ping_ns : 0);
     m->counted = 0;
@@ -331,9 +333,13 @@ void pg_pool_cancelled(struct pg_pool *pool, uint32_t conn) {
 
 /* -------------------------------------------------------------------------------------------- the end of the turn ---- */
 
-/* Nothing is in flight: Terminate. */
+/* Nothing is in flight: Terminate. That of one that has served says nothing of the server. */
 static void member_close(struct pg_pool *pool, struct pg_member *m) {
     no_longer_up(pool, m);
+    if (pool->figures.up == 0 && m->backoff_ns == 0 && !pool->draining) {
+        pool->replacing = true;
+        pgp_note(pool, pool->down_ns + pool->config.down_timeout_ns);
+    }
     pg_conn_terminate(&m->pg);
     m->dropped = true;
     m->phase = MEMBER_CLOSING;

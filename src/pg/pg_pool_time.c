@@ -195,6 +195,10 @@ void pg_pool_turn(struct pg_pool *pool, uint64_t now_ns) {
     for (uint32_t i = 0; i < pool->config.connections; i++) {
         look_at_member(pool, &pool->members[i]);
     }
+    if (pool->replacing) {
+        uint64_t until_ns = pool->down_ns + pool->config.down_timeout_ns;
+        pgp_note(pool, until_ns > now_ns ? until_ns : 0);
+    }
     look_at_list(pool, &pool->queue);
     look_at_sessions(pool);
 }

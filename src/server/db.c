@@ -65,7 +65,7 @@ struct db *db_open(struct worker *worker, void *memory, void *pool_memory, void 
 /* ----------------------------------------------------------------------------------------------------- events ---- */
 
 static void notice_up(struct db *db) {
-    bool up = pg_pool_up(&db->pool);
+    bool up = pg_pool_ready(&db->pool);
     if (up != db->up) {
         db->up = up;
         server_miss_database(db->worker->server, !up);

@@ -86,7 +86,7 @@ struct db {
     struct observe_row *rows; /* the times of statements, by their index */
     uint32_t attention;      /* connections and cancels whose until_ns counts */
     uint32_t pass;           /* counts db_take_events: see query_ended */
-    bool up;                 /* a connection serves: what server->db_missing knows */
+    bool up;                 /* pg_pool_ready: what server->db_missing knows */
     bool more;               /* the next turn must not sleep */
     uint64_t left_by_ns;     /* the end of db_leave; 0: not called */
     struct db_figures figures;

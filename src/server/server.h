@@ -52,7 +52,7 @@ struct server {
     struct store *store;                              /* of what routes cache, or NULL: storage.h */
     uint64_t store_warm;                              /* objects that it began with */
     struct worker *workers;                           /* config->workers of them */
-    uint32_t db_missing;    /* workers without a connection to the database */
+    uint32_t db_missing;    /* workers whose database is not ready: struct db.up */
     uint32_t db_handshakes; /* connections to it that are being made */
     bool leaving;                                     /* set by server_leave and server_drain, read by /readyz */
     bool draining;                                    /* set by server_drain, read by workers and handlers */
