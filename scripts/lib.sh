@@ -44,15 +44,16 @@ has_fuzzer() {
         2> /dev/null | grep -q .
 }
 
-# Runs a command as root; fails when that is not possible. Never asks for a password without a terminal.
+# Never asks for a password without a terminal.
+may_be_root() {
+    [ "$(id -u)" = 0 ] ||
+        { command -v sudo > /dev/null && { sudo -n true 2> /dev/null || { [ -t 0 ] && [ -z "${CI:-}" ]; }; }; }
+}
+
+# Runs a command as root; fails when that is not possible.
 as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif command -v sudo > /dev/null && { sudo -n true 2> /dev/null || { [ -t 0 ] && [ -z "${CI:-}" ]; }; }; then
-        sudo "$@"
-    else
-        return 1
-    fi
+    may_be_root || return 1
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
 apt_candidate() { # package: prints its version, fails when apt has none
@@ -149,6 +150,15 @@ $1
 LINES
 }
 
+# The packages that other words of this run will ask for, so that who installs by hand does it once; subshell.
+also_missing() { # the word that is being asked for; $needs: all words of this run
+    (for word in ${needs:-}; do
+        [ "$word" != "$1" ] || continue
+        sort_missing "$(missing_of "$word")"
+        printf '%s' "$required$nocluster$optional"
+    done)
+}
+
 # Makes sure that everything a word needs is there, installing what is missing. Exits with 69 and the list if it cannot be.
 need() { # word
     missing=$(missing_of "$1")
@@ -161,9 +171,16 @@ need() { # word
     fi
     sort_missing "$missing"
     if [ -n "$unknown" ]; then
+        may_be_root || die 69 "please refresh apt's lists, as root: apt-get update (they have nothing for:$unknown)"
         refresh_lists
         sort_missing "$missing"
         [ -z "$unknown" ] || die 69 "apt has no package for:$unknown"
+    fi
+    if [ -n "$required$optional$nocluster" ] && ! may_be_root; then
+        [ -z "$required$nocluster" ] || die 69 "please install, as root:" \
+            "apt-get install$required$nocluster$(also_missing "$1") (this user can't: no root, and no sudo without a password)"
+        say "going on without:$optional (this user can't install)"
+        optional=''
     fi
     # shellcheck disable=SC2086 # lists of words
     [ -z "$required" ] || install_packages $required || { refresh_lists; install_packages $required; } ||

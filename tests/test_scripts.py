@@ -155,8 +155,21 @@ class Scripts(unittest.TestCase):
         self.assertEqual(done.returncode, 69)
         self.assertIn("please install, as root: apt-get install missing-new", done.stderr)
 
+    def test_without_root_says_all_at_once(self):
+        done = self.lib("id() { echo 1000; }; needs='extra quiet core'; need core")
+        self.assertEqual(done.returncode, 69)
+        self.assertIn("apt-get install missing-new optional daemon (this user can't", done.stderr)
+        self.assertNotIn("apt-get", self.log())
+
+    def test_without_root_and_without_lists(self):
+        (self.fakes / "candidates").write_text("")
+        done = self.lib("id() { echo 1000; }; need core")
+        self.assertEqual(done.returncode, 69)
+        self.assertIn("as root: apt-get update (they have nothing for: missing-old|missing-new)", done.stderr)
+        self.assertNotIn("apt-get", self.log())
+
     def test_package_that_apt_has_not(self):
-        done = self.lib("as_root() { \"$@\"; }; need broken")
+        done = self.lib("may_be_root() { :; }; as_root() { \"$@\"; }; need broken")
         self.assertEqual(done.returncode, 69)
         self.assertIn("no package for: nowhere", done.stderr)
         self.assertEqual(self.log(), "apt-get -q update\n")
