@@ -4,7 +4,7 @@
 
 #include "db_rig.h"
 
-enum { DB_APP_SERVER_STATEMENTS = 16 };
+enum { DB_APP_SERVER_STATEMENTS = 16, DB_APP_LIST = 7 };
 
 extern const struct rm_app db_app;
 extern struct pg_server_statement db_app_server[DB_APP_SERVER_STATEMENTS]; /* the last one: the "shape" that changes */

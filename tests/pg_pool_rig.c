@@ -221,6 +221,17 @@ static void cancel_later(struct rig *rig, const struct pg_event *event) {
     memcpy(cancel->bytes, event->cancel.data, event->cancel.len);
 }
 
+/* Rows of earlier runs don't count. */
+static void look_at_run(struct rig *rig, struct rig_query *query) {
+    if (query->run != query->q.run) {
+        if (!query->q.revocable || query->told == 0) {
+            rig_fault(rig, "query %d takes back its %u rows", query->key, query->told);
+        }
+        query->run = query->q.run;
+        query->told = 0;
+    }
+}
+
 static void take_row(struct rig *rig, const struct pg_event *event) {
     struct rig_query *query = (struct rig_query *)event->query;
     int64_t key = -1;
@@ -229,6 +240,7 @@ static void take_row(struct rig *rig, const struct pg_event *event) {
     } else if (!pg_row_int(&event->row, 0, &key) || key != query->key) {
         rig_fault(rig, "query %d has the row of %d", query->key, (int)key);
     }
+    look_at_run(rig, query);
     query->told++;
     if (rig->on_row != NULL) {
         rig->on_row(rig, query);
@@ -241,6 +253,7 @@ static void take_done(struct rig *rig, const struct pg_event *event) {
         rig_fault(rig, "query %d is told again, or as pending", query->key);
     }
     query->pending = false;
+    look_at_run(rig, query);
     if (query->told != query->q.rows) {
         rig_fault(rig, "query %d has %d rows, %u were told", query->key, (int)query->q.rows, query->told);
     }

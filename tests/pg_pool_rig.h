@@ -30,7 +30,8 @@ struct rig_query {
     struct pg_query q; /* first */
     int32_t key;
     bool pending, left;
-    uint32_t told;     /* rows */
+    uint32_t told;     /* rows, of `run` */
+    uint8_t run;
     uint32_t executed, committed; /* by the server, with its key */
     char params[20];
 };

@@ -81,6 +81,33 @@ static void rows_are_kept(void **state) {
     close_db();
 }
 
+/* The connection is lost behind rows that were kept, or written as JSON: the response has those of the second run alone. */
+static void rows_of_a_lost_connection_are_dropped(void **state) {
+    (void)state;
+    static const char *const bodies[][2] = { { "{\"items\":[],\"count\":0}", "" },
+                                             { "{\"items\":[{\"row\":0}],\"count\":1}", "0 " },
+                                             { "{\"items\":[{\"row\":0},{\"row\":1},{\"row\":2}],\"count\":3}", "0 1 2 " } };
+    static const uint32_t rows[] = { 0, 1, 3 };
+    struct pg_server_statement *list = &db_app_server[DB_APP_LIST];
+    open_with("--db-connections 1");
+    get("/rows", 200);
+    for (int i = 0; i < 6; i++) {
+        struct rig_client *client = rig_connect(&db.rig);
+        *list = (struct pg_server_statement){ .sql = list->sql, .columns = list->columns, .column_count = 1, .rows = 2,
+                                              .what = PG_DO_FATAL, .sqlstate = "57P01" };
+        rig_send(&db.rig, client, i < 3 ? GET("/rows") : GET("/kept"));
+        rig_run(&db.rig, 1);
+        list->what = PG_DO_ROWS;
+        list->rows = rows[i % 3];
+        rig_run(&db.rig, 1000);
+        assert_has(client->text, "HTTP/1.1 200 ");
+        assert_string_equal(strstr(client->text, "\r\n\r\n") + 4, bodies[i % 3][i / 3]);
+    }
+    assert_int_equal(list->rows, 3);
+    assert_int_equal(db.rig.worker->db->pool.figures.retried, 6);
+    close_db();
+}
+
 static void rows_are_told_one_by_one(void **state) {
     (void)state;
     open_with("");
@@ -324,6 +351,7 @@ int main(void) {
         cmocka_unit_test(rows_become_json),
         cmocka_unit_test(large_results_are_moved),
         cmocka_unit_test(rows_are_kept),
+        cmocka_unit_test(rows_of_a_lost_connection_are_dropped),
         cmocka_unit_test(rows_are_told_one_by_one),
         cmocka_unit_test(arguments_of_any_length),
         cmocka_unit_test(several_queries_at_once),

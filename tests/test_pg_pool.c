@@ -376,6 +376,97 @@ static void lost_behind_rows(size_t piece) {
     end();
 }
 
+static void discard_it(struct rig *r, struct rig_query *query) {
+    (void)r;
+    pg_query_discard(&query->q);
+}
+
+static struct pg_server_statement fatal_read(uint32_t rows) {
+    struct pg_server_statement read = rig.table[RIG_READ];
+    read.what = PG_DO_FATAL;
+    read.rows = rows;
+    read.sqlstate = "57P01";
+    return read;
+}
+
+static void until_taken_back(const struct rig_query *query) {
+    for (int ms = 0; query->q.run == 0 && ms < 50; ms++) {
+        rig_run(&rig, RIG_MS);
+    }
+    assert_int_equal(query->q.run, 1);
+    assert_status(query, PG_PENDING);
+}
+
+/* Rows that can be taken back, of a single one and of a group: the second run's count. */
+static void lost_behind_revocable_rows(size_t piece) {
+    static const uint32_t second[] = { 0, 1, 3 };
+    up(1, 8, piece);
+    const struct pg_server_statement usual = rig.table[RIG_READ];
+    for (size_t i = 0; i < sizeof second / sizeof *second; i++) {
+        rig.table[RIG_READ] = fatal_read(2);
+        struct rig_query *q[3];
+        for (int k = 0; k < 3; k++) {
+            q[k] = rig_query(&rig, k == 1 ? RIG_MANY : RIG_READ, 2000 * RIG_MS);
+            q[k]->q.revocable = true;
+        }
+        q[1]->q.group_next = &q[2]->q;
+        rig_send(&rig, q[0]);
+        until_taken_back(q[0]);
+        rig.table[RIG_READ] = usual;
+        rig.table[RIG_READ].rows = second[i];
+        rig_run(&rig, 500 * RIG_MS);
+        assert_status(q[0], PG_OK);
+        assert_int_equal(q[0]->told, second[i]);
+        rig.table[RIG_READ] = fatal_read(1);
+        rig_send(&rig, q[1]);
+        until_taken_back(q[1]);
+        until_taken_back(q[2]);
+        rig.table[RIG_READ] = usual;
+        rig_run(&rig, 500 * RIG_MS);
+        assert_status(q[1], PG_OK);
+        assert_status(q[2], PG_OK);
+        assert_int_equal(q[1]->told + q[2]->told, 3 + 1);
+    }
+    assert_int_equal(figure(retried), 9);
+    end();
+}
+
+/* Twice; of a write; when its owner has had enough; in a group with one whose rows were told for good. */
+static void not_behind_these_rows(size_t piece) {
+    up(1, 8, piece);
+    rig.table[RIG_READ] = fatal_read(2);
+    struct rig_query *q = rig_query(&rig, RIG_READ, 2000 * RIG_MS);
+    q->q.revocable = true;
+    rig_send(&rig, q);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_status(q, PG_LOST);
+    assert_int_equal(q->told, 2);
+    rig.table[RIG_WRITE].what = PG_DO_FATAL;
+    rig.table[RIG_WRITE].sqlstate = "57P01";
+    q = rig_query(&rig, RIG_WRITE, 2000 * RIG_MS);
+    q->q.revocable = true;
+    rig_send(&rig, q);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_status(q, PG_LOST);
+    rig.on_row = discard_it;
+    q = rig_query(&rig, RIG_READ, 2000 * RIG_MS);
+    q->q.revocable = true;
+    rig_send(&rig, q);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_status(q, PG_LOST);
+    assert_int_equal(q->told, 1);
+    rig.on_row = NULL;
+    q = rig_query(&rig, RIG_MANY, 2000 * RIG_MS);
+    struct rig_query *last = rig_query(&rig, RIG_READ, 2000 * RIG_MS);
+    last->q.revocable = true;
+    q->q.group_next = &last->q;
+    rig_send(&rig, q);
+    rig_run(&rig, 500 * RIG_MS);
+    assert_status(q, PG_LOST);
+    assert_status(last, PG_LOST);
+    end();
+}
+
 /* --------------------------------------------------------------------------------------------------- down and up ---- */
 
 static void never_up(size_t piece) {
@@ -529,6 +620,8 @@ int main(void) {
         { "FATAL with queries in flight", fatal_busy },
         { "lost twice", lost_twice },
         { "lost behind rows", lost_behind_rows },
+        { "lost behind rows that can be taken back", lost_behind_revocable_rows },
+        { "lost behind rows, and not sent again", not_behind_these_rows },
         { "never up, and then", never_up },
         { "refused", refused },
         { "refused by us", refused_by_us },

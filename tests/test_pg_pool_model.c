@@ -43,6 +43,7 @@ static struct rig_query *any_query(struct pg_session *session) {
     enum rig_statement statement = any_statement();
     struct rig_query *query = rig_query(&rig, statement, (1 + chance(300)) * RIG_MS);
     query->q.session = session;
+    query->q.revocable = chance(2) == 0;
     known[query->key].statement = (uint8_t)statement;
     known[query->key].deadline_ns = query->q.deadline_ns;
     known[query->key].in_session = session != NULL;

@@ -121,7 +121,7 @@ void pg_pool_submit(struct pg_pool *pool, struct pg_query *first) {
         q->sqlstate[0] = q->message[0] = q->constraint[0] = '\0';
         q->generation = ++pool->generation;
         q->place = PLACE_NONE;
-        q->tries = q->again = 0;
+        q->tries = q->again = q->run = 0;
         q->deadline_ns = first->deadline_ns;
         q->queued_ns = pool->now_ns;
         n++;
@@ -183,7 +183,7 @@ static uint8_t again_for(const struct pg_pool *pool, const struct pg_query *q) {
     } else if (is_collateral(&pool->members[q->conn], q) && pool->config.statements[q->statement].read_only) {
         why = AGAIN_CANCELLED;
     }
-    return q->rows > 0 ? 0 : why & (uint8_t)~q->again;
+    return pgp_told(q) ? 0 : why & (uint8_t)~q->again;
 }
 
 static void send_again(struct pg_pool *pool, struct pg_query *q, uint8_t why) {
@@ -201,7 +201,7 @@ void pgp_group_answered(struct pg_pool *pool, struct pg_query *last) {
     struct pg_query *first = last;
     for (struct pg_query *q = last; q != NULL; q = q->prev) {
         why |= again_for(pool, q);
-        possible = possible && q->rows == 0;
+        possible = possible && !pgp_told(q);
         first = q;
     }
     for (struct pg_query *q = first, *next; q != NULL; q = next) {

@@ -7,8 +7,8 @@
  *
  *     trouble                                   what becomes of a query
  *     never sent, connection lost               sent over another one, within its deadline
- *     sent, connection lost                     a read-only statement outside of a session of which no row was told: once
- *                                               more; else PG_LOST
+ *     sent, connection lost                     a read-only statement outside of a session of which no row was told, or
+ *                                               whose rows can be taken back (revocable): once more; else PG_LOST
  *     sent, deadline passed                     PG_TIMEOUT; when it is the head of its FIFO for `grace` longer it is cancelled,
  *                                               after another `grace` its connection is closed
  *     its session was closed                    rolled back; when that takes `grace`: cancelled and closed, likewise

@@ -187,7 +187,7 @@ static void describes_lost(struct pg_pool *pool, uint32_t conn) {
 
 static bool was_told(const struct pg_query *first) {
     for (const struct pg_query *q = first; q != NULL; q = q->group_next) {
-        if (q->rows > 0) {
+        if (pgp_told(q)) {
             return true;
         }
     }

@@ -73,6 +73,11 @@ static inline bool is_before(uint32_t a, uint32_t b) {
     return (int32_t)(a - b) < 0;
 }
 
+/* Its owner has rows of it that can't be taken back, or that were more than it wants: it is not sent again. */
+static inline bool pgp_told(const struct pg_query *q) {
+    return q->rows > 0 && (!q->revocable || q->discard);
+}
+
 /* ------------------------------------------------------------------------------------------------ pg_pool_queue.c ---- */
 
 void pgp_list_append(struct pg_list *list, struct pg_query *q);

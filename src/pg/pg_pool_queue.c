@@ -94,6 +94,9 @@ void pgp_finish_error(struct pg_pool *pool, struct pg_query *first, const char *
 /* ---------------------------------------------------------------------------------------------------------- queue ---- */
 
 void pgp_requeue(struct pg_pool *pool, struct pg_query *q) {
+    rm_assert(!pgp_told(q));
+    q->run = (uint8_t)(q->run + (q->rows > 0));
+    q->rows = 0;
     q->status = PG_PENDING;
     q->sqlstate[0] = q->message[0] = q->constraint[0] = '\0';
     q->affected = 0;

@@ -83,11 +83,13 @@ struct pg_query {
     struct pg_session *session;  /* the exclusive connection that it goes to, or NULL */
     uint64_t deadline_ns;        /* from its submission on; a group has the first's */
     uint16_t statement;          /* index */
+    bool revocable;              /* rows that were told can be taken back: it may be sent again behind them, see `run` */
 
     /* the result: right when it is over */
     uint8_t status;              /* enum pg_status */
     bool discard;                /* no row is handed out any more: pg_query_discard, or it was left */
-    uint64_t rows;               /* handed out */
+    uint8_t run;                 /* counts on when it is sent again behind rows: those that were told before don't count */
+    uint64_t rows;               /* handed out, of this run */
     uint64_t affected;           /* of CommandComplete: INSERT, UPDATE, DELETE, MERGE, SELECT ... */
     char sqlstate[PG_SQLSTATE_BYTES];
     char message[PG_MESSAGE_BYTES];

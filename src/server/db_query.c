@@ -74,6 +74,7 @@ static struct rm_query *take_query(struct rm_exchange *x, uint8_t kind, uint16_t
     query->pg.user = query;
     query->pg.statement = statement;
     query->pg.deadline_ns = worker->now_ns + worker->server->config->db_limits.timeout_ns;
+    query->pg.revocable = kind != QUERY_EACH; /* nobody has seen them before the end */
     query->kind = kind;
     query->fresh = true;
     chain_init(&query->rows, &worker->pools[PLAN_BLOCKS]);
@@ -248,8 +249,18 @@ static void write_row(struct db *db, struct rm_query *query, const struct pg_row
     }
 }
 
+/* It was sent again behind rows of which nobody knows but us. */
+static void forget_runs(struct rm_query *query) {
+    if (query->run != query->pg.run) {
+        query->run = query->pg.run;
+        query->bytes = 0;
+        chain_reset(&query->rows);
+    }
+}
+
 void query_take_row(struct db *db, struct rm_query *query, const struct pg_row *row) {
     rm_assert(query->state == QUERY_PENDING);
+    forget_runs(query);
     if (query->pg.discard) {
         return;
     }
@@ -305,6 +316,7 @@ void query_over(struct rm_query *query) {
 
 void query_ended(struct db *db, struct rm_query *query) {
     rm_assert(query->state == QUERY_PENDING);
+    forget_runs(query);
     observe_add(&db->rows[query->pg.statement], db->worker->now_ns - query->pg.queued_ns);
     if (query->pass == db->pass) {
         query->state = QUERY_TOLD;

@@ -45,6 +45,7 @@ struct rm_query {
     struct block *at;      /* rm_next_row: the block with the next row, */
     uint32_t at_bytes;     /* and where in it */
     uint32_t plan_version; /* of the rows */
+    uint8_t run;           /* whose rows they are: pg.run */
     uint32_t pass;         /* PENDING: db->pass when it was submitted */
     struct pool *params_pool; /* where `params` goes back to; NULL: they are in `room` */
     char *params;
