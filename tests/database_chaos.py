@@ -378,8 +378,9 @@ def rig_backends(rig):
 
 
 def case_tables_change(program, template, flags):
-    """A prepared statement's result may not change its type: 0A000, healed by preparing it anew."""
-    with Rig(program, template, flags) as rig, Load(rig.port) as load:
+    """A prepared statement's result may not change its type: 0A000, healed by preparing it anew. Whoever waits for ALTER waits as
+    long as that takes on a machine that has other work, too."""
+    with Rig(program, template, flags, "--db-timeout", "10s") as rig, Load(rig.port) as load:
         for i in range(6):
             rig.db.psql(f"ALTER TABLE items ALTER quantity TYPE {'bigint' if i % 2 == 0 else 'integer'}")
             load.all_turned()  # healed once is what is promised

@@ -257,7 +257,7 @@ static void act_up(struct fake_run *run, struct pg_rig *rig, char **words, uint3
     for (uint32_t i = 1; i < count; i++) {
         uint32_t statement = pg_rig_find(rig, words[i]);
         rm_assert(statement < RIG_STATEMENTS);
-        rig->conn.prepared[0] |= 1ull << statement;
+        rig->conn.planned[statement] = rig->plans[statement].version;
     }
 }
 
@@ -345,7 +345,9 @@ static bool act_show(struct fake_run *run, struct pg_rig *rig, const char *what,
     if (is(what, "tainted")) {
         fake_event(run, "tainted %s", conn->tainted ? "yes" : "no");
     } else if (is(what, "prepared") && i < RIG_STATEMENTS) {
-        fake_event(run, "prepared %s", (conn->prepared[0] >> i & 1) != 0 ? "yes" : "no");
+        fake_event(run, "prepared %s", conn->planned[i] != 0 && conn->planned[i] == rig->plans[i].version ? "yes" : "no");
+    } else if (is(what, "version") && which != NULL && i < RIG_STATEMENTS) {
+        fake_event(run, "version %u", rig->plans[i].version);
     } else if (is(what, "version")) {
         fake_event(run, "version %d", conn->server_version);
     } else if (is(what, "why")) {

@@ -11,6 +11,11 @@
  *
  * Anything else breaks the connection.
  *
+ * Plans are the worker's, prepared statements the connection's: its table may have changed since the plan was made, or the
+ * plan was made anew since. So columns are looked at whenever a statement is prepared: each Parse has its Describe behind
+ * it, and when what comes is not the plan, the plan is made anew (pg_conn_read.c). A row is read by the plan whose columns
+ * its statement was seen to have, or not at all.
+ *
  * NoticeResponse, ParameterStatus, NotificationResponse and a FATAL ErrorResponse are taken at any moment, idle included.
  *
  * Depends on: mem, pg_wire.h, pg_auth.h, pg_plan.h, pg_row.h. One thread. */
@@ -48,7 +53,7 @@ struct pg_slot {
     struct pg_query *query; /* NULL: a Describe of the pool's, a ping, or somebody who left */
     uint64_t start;         /* conn->written when it was appended: what begins behind what was handed over never left */
     uint32_t generation;    /* of the query, asserted at delivery */
-    uint32_t plan_version;  /* with which it was bound */
+    uint32_t plan_version;  /* by which its rows are read; 0: by none, as its columns are not known to be those of any */
     uint16_t statement;
     uint16_t flags;         /* enum slot_flag of pg_conn_priv.h: what was sent before Bind, whether its Sync follows ... */
     uint8_t state;          /* enum slot_state: what is awaited next */
@@ -94,7 +99,8 @@ struct pg_conn {
     uint64_t drain_left;      /* bytes of a message that is too large, to be dropped */
     char *carry;              /* message_bytes; an incomplete message, or what waits for the job */
     uint32_t carry_start, carry_len;
-    uint64_t prepared[PG_STATEMENTS_MAX / 64]; /* statements that this server process knows */
+    uint32_t planned[PG_STATEMENTS_MAX];    /* the plan's version that has the columns with which this server process prepared
+                                               a statement; 0: it did not. When it is not the newest, it is prepared anew */
     uint64_t close[PG_STATEMENTS_MAX / 64];    /* whose names may be in use there: Close goes in front of Parse */
     uint64_t head_since_ns;   /* when the head of the FIFO became it */
     struct pg_cancel_key key;
@@ -154,11 +160,11 @@ void pg_conn_lost(struct pg_conn *conn, const char *why);
 /* True when `n` more queries have room. */
 bool pg_conn_room(const struct pg_conn *conn, uint32_t n);
 
-/* Appends a query, or a whole group by its first: Parse inline when this server process does not know the statement yet,
- * Bind, Execute, Sync (a shared_sync statement outside of a group and a session gets its Sync at pg_conn_flush, unless it
- * was `skipped` before; a query that is not of the run ends the run first). Resets the query's result, `skipped` and
- * `heal`, but not `discard`. READY, room for it and known plans are asserted. False: no block is free; nothing of it was
- * appended. */
+/* Appends a query, or a whole group by its first: Parse and Describe inline when this server process does not know the
+ * statement yet, or not with the columns of the plan, Bind, Execute, Sync (a shared_sync statement outside of a group and a
+ * session gets its Sync at pg_conn_flush, unless it was `skipped` before; a query that is not of the run ends the run
+ * first). Resets the query's result, `skipped` and `heal`, but not `discard`. READY, room for it and known plans are
+ * asserted. False: no block is free; nothing of it was appended. */
 [[gnu::warn_unused_result]] bool pg_conn_query(struct pg_conn *conn, struct pg_query *query);
 
 /* Close (in case that its name is in use), Parse, Describe, Sync: PG_CONN_DESCRIBED follows. False: no block or no

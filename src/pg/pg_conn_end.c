@@ -36,19 +36,42 @@ static bool parses(const struct pg_slot *slot) {
     return (slot->flags & SLOT_PARSE) != 0 && slot->state <= AWAIT_PARSE;
 }
 
-/* The server does not know the statement of the slot at `index`, unless a slot behind it prepares it again. */
-static void unprepare(struct pg_conn *conn, uint32_t index, bool close) {
+bool conn_parses_behind(const struct pg_conn *conn, uint32_t index) {
     uint16_t statement = conn_slot(conn, index)->statement;
     for (uint32_t i = index + 1; i != conn->tail; i++) {
         const struct pg_slot *slot = conn_slot(conn, i);
         if (slot->statement == statement && (slot->flags & SLOT_PARSE) != 0) {
-            return;
+            return true;
         }
     }
-    bit_clear(conn->prepared, statement);
-    if (close) {
-        bit_set(conn->close, statement);
+    return false;
+}
+
+void conn_unprepare(struct pg_conn *conn, uint32_t index, bool close) {
+    if (!conn_parses_behind(conn, index)) {
+        conn_forget(conn, conn_slot(conn, index)->statement, close);
     }
+}
+
+void conn_rebind(struct pg_conn *conn, uint32_t index, uint32_t version) {
+    uint16_t statement = conn_slot(conn, index)->statement;
+    for (uint32_t i = index; i != conn->tail; i++) {
+        struct pg_slot *slot = conn_slot(conn, i);
+        if (slot->statement != statement || (slot->flags & SLOT_PING) != 0) {
+            continue;
+        }
+        if (i != index && (slot->flags & SLOT_PARSE) != 0) {
+            return;
+        }
+        slot->plan_version = version;
+    }
+}
+
+/* The slot at `index` has not prepared its statement, or it is not known with which columns. Those behind it find nothing, or
+ * something else than they count on. */
+static void miss_parse(struct pg_conn *conn, uint32_t index, bool close) {
+    conn_unprepare(conn, index, close);
+    conn_rebind(conn, index, 0);
 }
 
 static void heal(struct pg_slot *slot) {
@@ -65,7 +88,7 @@ static bool is_hopeless(struct span sqlstate) {
 /* A Parse failed: those who were sent behind it, counting on it, will hear that there is no such statement. */
 static void take_parse_error(struct pg_conn *conn, struct pg_slot *slot, const struct pg_error *error) {
     bool exists = span_equal(error->sqlstate, SPAN("42P05"));
-    unprepare(conn, conn->cursor, exists);
+    miss_parse(conn, conn->cursor, exists || slot->state == AWAIT_CLOSE);
     if (exists) {
         heal(slot);
     } else if (is_hopeless(error->sqlstate)) {
@@ -80,7 +103,7 @@ static void take_parse_error(struct pg_conn *conn, struct pg_slot *slot, const s
 static void take_missing_statement(struct pg_conn *conn, struct pg_slot *slot) {
     const struct pg_failure *failure = &conn->failure;
     bool known = failure->statement == slot->statement && (int32_t)(failure->until - conn->cursor) > 0;
-    unprepare(conn, conn->cursor, false);
+    conn_unprepare(conn, conn->cursor, false);
     if (known) {
         conn_fail(conn, slot, failure->sqlstate, failure->message);
     } else {
@@ -91,7 +114,7 @@ static void take_missing_statement(struct pg_conn *conn, struct pg_slot *slot) {
 static void take_changed_result(struct pg_conn *conn, struct pg_slot *slot, bool named) {
     struct pg_plan *plan = &conn->shared->plans[slot->statement];
     if (named) {
-        unprepare(conn, conn->cursor, true);
+        conn_unprepare(conn, conn->cursor, true);
     }
     if (slot->plan_version == plan->version) {
         pg_plan_forget(plan);
@@ -99,20 +122,30 @@ static void take_changed_result(struct pg_conn *conn, struct pg_slot *slot, bool
     heal(slot);
 }
 
+/* The formats that were asked for may not be for its columns. It has not run, or may run again. */
+static bool is_bound_wrong(const struct pg_conn *conn, const struct pg_slot *slot) {
+    bool read_only = conn->shared->statements[slot->statement].read_only;
+    bool harmless = slot->state == AWAIT_BIND || (slot->state > AWAIT_BIND && read_only);
+    return harmless && slot->plan_version != conn->shared->plans[slot->statement].version;
+}
+
 /* What the error says about prepared statements. */
 static void learn(struct pg_conn *conn, struct pg_slot *slot, const struct pg_error *error) {
-    bool named = conn->shared->prepare;
+    bool named = conn->shared->prepare, missing = span_equal(error->sqlstate, SPAN("26000"));
     if ((slot->flags & SLOT_PING) != 0 || slot->state == AWAIT_READY) {
         return;
     }
+    if (!parses(slot) && slot->state < AWAIT_BIND) {
+        miss_parse(conn, conn->cursor, true);
+    }
     if (parses(slot)) {
         take_parse_error(conn, slot, error);
-    } else if (span_equal(error->sqlstate, SPAN("26000")) && slot->state == AWAIT_BIND) {
+    } else if (missing && slot->state <= AWAIT_BIND && (slot->flags & SLOT_DESCRIBE) == 0) {
         take_missing_statement(conn, slot);
     } else if (span_equal(error->sqlstate, SPAN("0A000")) && span_equal(error->routine, SPAN("RevalidateCachedQuery"))) {
         take_changed_result(conn, slot, named);
-    } else if ((slot->flags & SLOT_MISREAD) != 0) {
-        heal(slot); /* the formats that were asked for are not for these columns */
+    } else if (is_bound_wrong(conn, slot)) {
+        heal(slot);
     }
 }
 
@@ -121,7 +154,7 @@ static void unprepare_skipped(struct pg_conn *conn) {
     for (uint32_t i = conn->cursor; i != conn->tail; i++) {
         const struct pg_slot *slot = conn_slot(conn, i);
         if (parses(slot) && i != conn->cursor) {
-            unprepare(conn, i, (slot->flags & SLOT_CLOSE) != 0);
+            miss_parse(conn, i, (slot->flags & SLOT_CLOSE) != 0);
         }
         if ((slot->flags & SLOT_SYNC) != 0) {
             return;

@@ -15,7 +15,7 @@ enum slot_flag {
     SLOT_GROUP = 32,     /* of a group of the application's */
     SLOT_SESSION = 64,   /* of a session: transactions may be open behind it */
     SLOT_SYNC = 128,     /* its Sync follows it; cleared when COPY has swallowed that */
-    SLOT_MISREAD = 256,  /* its rows can't be read: the plan is not that with which it was bound */
+    SLOT_MISREAD = 256,  /* a row came that can't be read: its columns are not those of the plan */
     SLOT_UNDOES = 512,   /* its error came so late, or is such, that what ran before it under the same Sync counts for
                             nothing either */
     SLOT_MALFORMED = 1024, /* of a Describe: its columns need more memory than a plan has */
@@ -69,6 +69,14 @@ static inline void bit_clear(uint64_t *bits, uint32_t i) {
     bits[i / 64] &= ~(1ull << i % 64);
 }
 
+/* The statement is to be prepared anew; `close`: its name may be in use at the server. */
+static inline void conn_forget(struct pg_conn *conn, uint16_t statement, bool close) {
+    conn->planned[statement] = 0;
+    if (close) {
+        bit_set(conn->close, statement);
+    }
+}
+
 /* ---------------------------------------------------------------------------------------------------- pg_conn.c ---- */
 
 /* Writes a sentence into `out`, cut to `room` with its NUL. Bytes that don't print become '?'. */
@@ -107,6 +115,17 @@ bool conn_take(struct pg_conn *conn, char type, struct span body, struct pg_conn
 
 /* ErrorResponse, when READY. */
 void conn_take_error(struct pg_conn *conn, struct span body);
+
+/* A slot behind that at `index` prepares its statement anew. */
+bool conn_parses_behind(const struct pg_conn *conn, uint32_t index);
+
+/* The server does not know the statement of the slot at `index`, or not as we do, unless a slot behind it prepares it again;
+ * `close`: its name may be in use there. */
+void conn_unprepare(struct pg_conn *conn, uint32_t index, bool close);
+
+/* The rows of the slot at `index`, and of those behind it that count on its Parse, are read by this version of the plan; 0: by
+ * none. */
+void conn_rebind(struct pg_conn *conn, uint32_t index, uint32_t version);
 
 /* The query of a slot (or the slot's Describe) fails by an error of ours. */
 void conn_fail(struct pg_conn *conn, struct pg_slot *slot, const char *sqlstate, const char *message);

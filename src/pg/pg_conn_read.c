@@ -65,70 +65,67 @@ static inline struct pg_slot *expect(struct pg_conn *conn, char type, enum slot_
     slot->state = AWAIT_DESCRIPTION;
 }
 
-static bool same_column(const struct pg_column *column, const struct pg_column_text *text, bool names) {
-    return column->oid == text->oid && (!names || span_equal(span_of(column->name, column->name_len), text->name));
+static bool same_column(const struct pg_column *column, const struct pg_column_text *text) {
+    return column->oid == text->oid && span_equal(span_of(column->name, column->name_len), text->name);
 }
 
-/* The plan is that of these columns; of their names, too, if they matter. */
-static bool same_columns(const struct pg_plan *plan, struct span body, bool names, bool *malformed) {
+/* The plan is that of these columns; NULL: of none. */
+static bool same_columns(const struct pg_plan *plan, struct span body, bool *malformed) {
     size_t cursor = 0;
     uint32_t columns = 0, count = 0;
     bool same = true;
     struct pg_column_text column;
-    *malformed = false;
-    if (body.len == 0) {
+    if (body.data == NULL) {
         return plan->column_count == 0;
     }
     for (; pg_read_column(body, &cursor, &columns, &column); count++) {
-        same = same && count < plan->column_count && same_column(&plan->columns[count], &column, names);
+        same = same && count < plan->column_count && same_column(&plan->columns[count], &column);
     }
-    *malformed = cursor != body.len || count != columns;
+    *malformed = body.len == 0 || cursor != body.len || count != columns;
     return same && count == plan->column_count;
 }
 
-/* Each execution of an unnamed statement brings its columns, which may have changed. */
-static void check_plan(struct pg_conn *conn, struct pg_slot *slot, char type, struct span body) {
+/* By which the rows of a query are read that shows the columns of the plan. It was bound before they were known, maybe by an
+ * older plan: what matters is that it asked for the formats of this one. */
+static uint32_t version_for(const struct pg_slot *slot, const struct pg_plan *plan) {
+    bool fits = plan->known && (int32_t)(slot->plan_version - plan->formats_since) >= 0;
+    return fits ? plan->version : 0;
+}
+
+/* Of a statement that was described, or prepared for a query: its table may have changed since the plan was made, which is made
+ * anew then. But a query that was bound before it was made does not know better. False: they are malformed. */
+static bool take_columns(struct pg_conn *conn, struct pg_slot *slot, struct span body) {
     struct pg_plan *plan = &conn->shared->plans[slot->statement];
-    bool malformed;
-    if (!same_columns(plan, body, false, &malformed)) {
-        slot->flags |= SLOT_MISREAD;
-        if (slot->plan_version == plan->version) {
-            pg_plan_forget(plan);
-        }
+    bool checks = (slot->flags & SLOT_CHECK) != 0, malformed = false;
+    bool same = same_columns(plan, body, &malformed) && plan->known;
+    if (!malformed && !same && checks && slot->plan_version != plan->version) {
+        conn_rebind(conn, conn->cursor, 0);
+        conn_unprepare(conn, conn->cursor, true);
+        return true;
     }
-    if (malformed) {
-        break_in(conn, slot, type, "is malformed");
-        return;
+    if (!malformed && !same && !pg_plan_make(plan, body, &malformed) && !malformed && !checks) {
+        conn_fail(conn, slot, "54000", "the columns of its result need more memory than a plan has");
     }
-    slot->state = AWAIT_BIND;
+    if (checks) {
+        conn_rebind(conn, conn->cursor, version_for(slot, plan));
+    }
+    if (conn->shared->prepare && !conn_parses_behind(conn, conn->cursor)) {
+        conn->planned[slot->statement] = plan->version;
+    }
+    return !malformed;
 }
 
-/* Another connection was asked, too, and was faster: rows that were kept meanwhile are read by its plan. */
-static bool is_planned(const struct pg_plan *plan, struct span body) {
-    bool malformed = false, some = plan->known && plan->columns != NULL && body.len > 0;
-    return some && same_columns(plan, body, true, &malformed) && !malformed;
-}
-
-/* RowDescription, or with an empty body NoData. */
+/* RowDescription, or NoData: its body is NULL. */
 [[gnu::noinline]] static void take_description(struct pg_conn *conn, char type, struct span body) {
     struct pg_slot *slot = expect(conn, type, AWAIT_DESCRIPTION);
-    bool malformed = false;
     if (slot == NULL) {
         return;
     }
-    if ((slot->flags & SLOT_CHECK) != 0) {
-        check_plan(conn, slot, type, body);
+    if (!take_columns(conn, slot, body)) {
+        break_in(conn, slot, type, "is malformed");
         return;
     }
-    struct pg_plan *plan = &conn->shared->plans[slot->statement];
-    if (!is_planned(plan, body) && !pg_plan_make(plan, body, &malformed)) {
-        if (malformed) {
-            break_in(conn, slot, type, "is malformed");
-            return;
-        }
-        conn_fail(conn, slot, "54000", "the columns of its result need more memory than a plan has");
-    }
-    slot->state = AWAIT_READY;
+    slot->state = (slot->flags & SLOT_CHECK) != 0 ? AWAIT_BIND : AWAIT_READY;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- rows ---- */
@@ -145,15 +142,12 @@ static bool take_row(struct pg_conn *conn, struct span body, struct pg_conn_even
         return false;
     }
     enum pg_row_result result = pg_row_read(&event->row, plan, body, conn->shared->at);
-    if ((slot->flags & SLOT_MISREAD) != 0 && result == PG_ROW_OTHER) {
-        return false;
-    }
     if (result != PG_ROW_OK) {
         break_in(conn, slot, 'D', result == PG_ROW_MALFORMED ? "is malformed" : "has other columns than were described");
         return false;
     }
     struct pg_query *query = slot->query;
-    if (query == NULL || query->discard || (slot->flags & SLOT_MISREAD) != 0) {
+    if (query == NULL || query->discard) {
         return false;
     }
     rm_assert(query->generation == slot->generation);
@@ -189,9 +183,8 @@ static bool first_word(struct span tag, struct span word) {
 
 /* Prepared statements are gone: which ones, the tag does not say. Closing what is not there is no mistake. */
 static void forget_prepared(struct pg_conn *conn) {
-    for (uint32_t i = 0; i < PG_STATEMENTS_MAX / 64; i++) {
-        conn->close[i] |= conn->prepared[i];
-        conn->prepared[i] = 0;
+    for (uint32_t i = 0; i < conn->shared->statement_count; i++) {
+        conn_forget(conn, (uint16_t)i, conn->planned[i] != 0);
     }
 }
 

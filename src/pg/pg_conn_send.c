@@ -44,28 +44,32 @@ static bool write_unnamed(struct pg_conn *conn, const struct pg_statement *state
     return pg_write_parse(conn->out, SPAN(""), statement) && pg_write_describe(conn->out, 'S', SPAN(""));
 }
 
-/* Close, when its name may be in use, and Parse. */
-static bool write_parse(struct pg_conn *conn, const struct pg_statement *statement, bool close) {
+/* Close, when its name may be in use, Parse, and Describe. */
+static bool write_parse(struct pg_conn *conn, const struct pg_statement *statement, unsigned flags) {
     struct span name = span_of(statement->name, statement->name_len);
     counter_add(&conn->shared->parses, 1);
-    return (!close || pg_write_close(conn->out, 'S', name)) && pg_write_parse(conn->out, name, statement);
+    return ((flags & SLOT_CLOSE) == 0 || pg_write_close(conn->out, 'S', name)) && pg_write_parse(conn->out, name, statement) &&
+           ((flags & (SLOT_CHECK | SLOT_DESCRIBE)) == 0 || pg_write_describe(conn->out, 'S', name));
 }
 
-/* What goes in front of Bind. False: no block is free. */
-static bool write_before_bind(struct pg_conn *conn, uint16_t index, unsigned *flags) {
-    const struct pg_statement *statement = &conn->shared->statements[index];
+static bool is_prepared(const struct pg_conn *conn, uint16_t index) {
+    return conn->shared->prepare && conn->planned[index] == conn->shared->plans[index].version;
+}
+
+/* What goes in front of Bind. Its table may have changed since the plan was made: the columns are looked at, but for those of
+ * BEGIN and its like, which have none. */
+static unsigned flags_before_bind(const struct pg_conn *conn, uint16_t index) {
     if (!conn->shared->prepare) {
-        *flags |= SLOT_PARSE | SLOT_CHECK;
-        return write_unnamed(conn, statement);
+        return SLOT_PARSE | SLOT_CHECK;
     }
-    bool close = bit_is_set(conn->close, index);
-    *flags |= close ? SLOT_PARSE | SLOT_CLOSE : SLOT_PARSE;
-    if (!write_parse(conn, statement, close)) {
-        return false;
-    }
-    bit_set(conn->prepared, index);
-    bit_clear(conn->close, index);
-    return true;
+    bool close = conn->planned[index] != 0 || bit_is_set(conn->close, index);
+    bool internal = index >= conn->shared->statement_count - PG_INTERNAL_COUNT;
+    return SLOT_PARSE | (close ? SLOT_CLOSE : 0) | (internal ? 0 : SLOT_CHECK);
+}
+
+static bool write_before_bind(struct pg_conn *conn, uint16_t index, unsigned flags) {
+    const struct pg_statement *statement = &conn->shared->statements[index];
+    return conn->shared->prepare ? write_parse(conn, statement, flags) : write_unnamed(conn, statement);
 }
 
 static enum slot_state first_state(unsigned flags) {
@@ -90,15 +94,15 @@ static bool append_query(struct pg_conn *conn, struct pg_query *query, unsigned 
     const struct pg_statement *statement = &conn->shared->statements[index];
     const struct pg_plan *plan = &conn->shared->plans[index];
     size_t before = conn->out->bytes;
-    bool named = conn->shared->prepare;
     rm_assert(index < conn->shared->statement_count);
     rm_assert(plan->known);
-    if (!named || !bit_is_set(conn->prepared, index)) {
-        if (!write_before_bind(conn, index, &flags)) {
+    if (!is_prepared(conn, index)) {
+        flags |= flags_before_bind(conn, index);
+        if (!write_before_bind(conn, index, flags)) {
             return false;
         }
     }
-    struct span name = span_of(statement->name, named ? statement->name_len : 0);
+    struct span name = span_of(statement->name, conn->shared->prepare ? statement->name_len : 0);
     if (!pg_write_execute(conn->out, name, query->params, plan->formats, (flags & SLOT_SYNC) != 0)) {
         return false;
     }
@@ -110,6 +114,10 @@ static bool append_query(struct pg_conn *conn, struct pg_query *query, unsigned 
                                  .statement = index,
                                  .flags = (uint16_t)flags,
                                  .state = (uint8_t)first_state(flags) });
+    if ((flags & SLOT_PARSE) != 0) {
+        conn->planned[index] = conn->shared->prepare ? plan->version : 0;
+        bit_clear(conn->close, index);
+    }
     conn->written += conn->out->bytes - before;
     conn->queries++;
     reset_result(query);
@@ -121,30 +129,27 @@ struct before {
     struct chain_mark mark;
     uint64_t written;
     uint32_t tail, queries;
-    uint64_t prepared[PG_STATEMENTS_MAX / 64], close[PG_STATEMENTS_MAX / 64];
 };
 
-static void remember(const struct pg_conn *conn, struct before *before) {
-    before->mark = chain_mark(conn->out);
-    before->written = conn->written;
-    before->tail = conn->tail;
-    before->queries = conn->queries;
-    memcpy(before->prepared, conn->prepared, sizeof before->prepared);
-    memcpy(before->close, conn->close, sizeof before->close);
+static struct before remember(const struct pg_conn *conn) {
+    return (struct before){ chain_mark(conn->out), conn->written, conn->tail, conn->queries };
 }
 
 static void undo(struct pg_conn *conn, const struct before *before) {
+    for (uint32_t i = before->tail; i != conn->tail; i++) {
+        const struct pg_slot *slot = conn_slot(conn, i);
+        if ((slot->flags & SLOT_PARSE) != 0) {
+            conn_forget(conn, slot->statement, (slot->flags & SLOT_CLOSE) != 0);
+        }
+    }
     chain_rollback(conn->out, before->mark);
     conn->written = before->written;
     conn->tail = before->tail;
     conn->queries = before->queries;
-    memcpy(conn->prepared, before->prepared, sizeof before->prepared);
-    memcpy(conn->close, before->close, sizeof before->close);
 }
 
 static bool append_group(struct pg_conn *conn, struct pg_query *first) {
-    struct before before;
-    remember(conn, &before);
+    struct before before = remember(conn);
     for (struct pg_query *query = first; query != NULL; query = query->group_next) {
         unsigned flags = SLOT_GROUP | (query->session != NULL ? SLOT_SESSION : 0);
         if (!append_query(conn, query, query->group_next != NULL ? flags : flags | SLOT_SYNC)) {
@@ -157,8 +162,7 @@ static bool append_group(struct pg_conn *conn, struct pg_query *first) {
 
 /* One whose statement is not prepared yet. */
 static bool append_unprepared(struct pg_conn *conn, struct pg_query *query, unsigned flags) {
-    struct before before;
-    remember(conn, &before);
+    struct before before = remember(conn);
     if (!append_query(conn, query, flags)) {
         undo(conn, &before);
         return false;
@@ -178,24 +182,12 @@ bool pg_conn_query(struct pg_conn *conn, struct pg_query *query) {
         return append_group(conn, query);
     }
     unsigned flags = (joins ? 0 : SLOT_SYNC) | (query->session != NULL ? SLOT_SESSION : 0);
-    bool prepared = conn->shared->prepare && bit_is_set(conn->prepared, query->statement);
-    bool done = prepared ? append_query(conn, query, flags) : append_unprepared(conn, query, flags);
+    bool done = is_prepared(conn, query->statement) ? append_query(conn, query, flags) : append_unprepared(conn, query, flags);
     conn->open_run |= joins && done;
     return done;
 }
 
 /* ------------------------------------------------------------------------------------------------------- our own ---- */
-
-static bool write_describe(struct pg_conn *conn, uint16_t index) {
-    const struct pg_statement *statement = &conn->shared->statements[index];
-    if (!conn->shared->prepare) {
-        return write_unnamed(conn, statement) && pg_write_sync(conn->out);
-    }
-    bit_set(conn->prepared, index);
-    bit_clear(conn->close, index);
-    return write_parse(conn, statement, true) &&
-           pg_write_describe(conn->out, 'S', span_of(statement->name, statement->name_len)) && pg_write_sync(conn->out);
-}
 
 bool pg_conn_describe(struct pg_conn *conn, uint16_t statement) {
     rm_assert(conn->state == PG_CONN_READY);
@@ -203,14 +195,14 @@ bool pg_conn_describe(struct pg_conn *conn, uint16_t statement) {
     if (slots_free(conn) == 0 || (conn->open_run && !end_run(conn))) {
         return false;
     }
-    struct before before;
-    remember(conn, &before);
+    struct before before = remember(conn);
     size_t bytes = conn->out->bytes;
-    if (!write_describe(conn, statement)) {
+    unsigned flags = SLOT_DESCRIBE | SLOT_PARSE | SLOT_SYNC | (conn->shared->prepare ? SLOT_CLOSE : 0);
+    if (!write_before_bind(conn, statement, flags) || !pg_write_sync(conn->out)) {
         undo(conn, &before);
         return false;
     }
-    unsigned flags = SLOT_DESCRIBE | SLOT_PARSE | SLOT_SYNC | (conn->shared->prepare ? SLOT_CLOSE : 0);
+    conn_forget(conn, statement, true);
     push(conn, (struct pg_slot){ .start = conn->written,
                                  .statement = statement,
                                  .flags = (uint16_t)flags,

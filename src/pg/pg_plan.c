@@ -102,9 +102,7 @@ static bool keep_names(struct pg_plan *plan, struct room *room) {
     return true;
 }
 
-bool pg_plan_make(struct pg_plan *plan, struct span description, bool *malformed) {
-    rm_assert(plan->memory != NULL);
-    rm_assert((uintptr_t)plan->memory % _Alignof(struct pg_column) == 0);
+static bool make(struct pg_plan *plan, struct span description, bool *malformed) {
     struct room room = { plan->memory, plan->memory + PG_PLAN_BYTES };
     plan->known = false;
     plan->version++;
@@ -130,4 +128,20 @@ bool pg_plan_make(struct pg_plan *plan, struct span description, bool *malformed
     plan->known = plan->known && keep_names(plan, &room);
     plan->column_count = plan->known ? plan->column_count : 0;
     return plan->known;
+}
+
+bool pg_plan_make(struct pg_plan *plan, struct span description, bool *malformed) {
+    char before[2 + 2 * PG_COLUMNS_MAX];
+    size_t len = plan->formats.len;
+    rm_assert(plan->memory != NULL);
+    rm_assert((uintptr_t)plan->memory % _Alignof(struct pg_column) == 0);
+    rm_assert(len <= sizeof before);
+    if (len > 0) {
+        memcpy(before, plan->formats.data, len);
+    }
+    bool made = make(plan, description, malformed);
+    if (!made || !span_equal(plan->formats, span_of(before, len))) {
+        plan->formats_since = plan->version;
+    }
+    return made;
 }

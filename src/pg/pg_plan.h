@@ -1,6 +1,6 @@
 /* What is known of a statement's result: its columns, the formats that they are asked for in, and the program that writes
- * its rows as JSON. Made from the RowDescription that Describe brings, once per worker; made anew when the server says that
- * it has changed.
+ * its rows as JSON. Made from the RowDescription that Describe brings, once per worker; made anew when a connection that
+ * prepares the statement sees other columns, or the server says that they have changed.
  *
  * Formats: binary for bool, int2, int4, int8, oid, text, varchar, bpchar, name, json, jsonb, bytea, uuid, date, timestamp
  * and timestamptz; text for float4, float8, numeric and everything that we don't know (the server prints these right).
@@ -36,7 +36,8 @@ struct pg_column {
 struct pg_plan {
     bool known;
     bool nested;            /* of the statement */
-    uint32_t version;       /* counts pg_plan_make: a query remembers with which it was bound */
+    uint32_t version;       /* counts pg_plan_make: a query remembers with which it was bound; 0: it was not made yet */
+    uint32_t formats_since; /* the version from which on `formats` are what they are */
     uint32_t column_count;  /* 0: the statement returns no rows, or rows without columns */
     struct pg_column *columns;
     struct span formats;    /* the section of Bind with the result formats, ready to be sent; one format for all when they

@@ -16,6 +16,7 @@
  *                                               at the latest after `down_timeout`, at once when every connection has tried
  *                                               and failed
  *     26000, 42P05, 0A000 (RevalidateCachedQuery)  prepared and described anew and sent again, once, outside of sessions
+ *     a row came, its columns are not the plan's   read-only, outside of sessions and groups: likewise; else PG_ERROR, 0A000
  *     skipped, because another of its run failed   sent again with a Sync of its own
  *     57014 while a cancel was meant for another   read-only: sent again, once; else the error
  *     its connection had died while it was idle    seen before: one that nobody used for `ping` has to answer a Sync within

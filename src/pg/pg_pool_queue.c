@@ -355,26 +355,12 @@ static void stir_sessions(struct pg_pool *pool) {
     }
 }
 
-/* What others knew before a statement was described anew has the old result: a query that was healed once must not meet it
- * there. */
-static void prepare_anew(struct pg_pool *pool, const struct pg_member *describer, uint16_t statement) {
-    uint64_t bit = UINT64_C(1) << (statement % 64);
-    for (uint32_t i = 0; i < pool->config.connections; i++) {
-        struct pg_conn *conn = &pool->members[i].pg;
-        if (&pool->members[i] != describer) {
-            conn->close[statement / 64] |= conn->prepared[statement / 64] & bit;
-            conn->prepared[statement / 64] &= ~bit;
-        }
-    }
-}
-
 void pgp_described(struct pg_pool *pool, struct pg_member *m, const struct pg_conn_event *event) {
     stir_sessions(pool);
     uint8_t *state = &pool->describing[event->statement];
     bool again = (*state & DESCRIBE_AGAIN) != 0;
     *state = DESCRIBE_NO;
     if (!event->failed) {
-        prepare_anew(pool, m, event->statement);
         return;
     }
     if (is_healed_by_parse(&event->error) && !again) {
