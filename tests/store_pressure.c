@@ -116,9 +116,10 @@ static void *help(void *arg) {
         if (clock_ns() - refreshed_ns > 250000000) { /* as the server does it */
             struct store_figures figures;
             store_figures(store, &figures);
-            store_press(store, store_resident_bytes(store) < figures.bytes_used);
+            bool pressed = store_resident_bytes(store) < figures.bytes_used;
+            store_press(store, pressed);
             refreshed_ns = clock_ns();
-            refreshed_bytes += store_refresh(store, refreshed_ns, UINT64_MAX);
+            refreshed_bytes += pressed ? store_refresh(store, refreshed_ns, UINT64_MAX) : 0;
             refresh_ns += clock_ns() - refreshed_ns;
         }
         if (!worked) {
@@ -133,8 +134,8 @@ static bool ask_helper(uint32_t key, const struct store_object *object) {
     for (size_t i = 0; i < QUEUE; i++) {
         if (__atomic_load_n(&jobs[i].state, __ATOMIC_ACQUIRE) == 0) {
             jobs[i].key = key;
-            jobs[i].from = object->body.data;
-            jobs[i].bytes = object->body.len;
+            jobs[i].from = store_place(store, object).data;
+            jobs[i].bytes = store_place(store, object).len;
             __atomic_store_n(&jobs[i].state, 1, __ATOMIC_RELEASE);
             return true;
         }
@@ -162,7 +163,8 @@ static void get(uint32_t key, bool fetched, bool measured, struct counts *counts
         counts->populated++;
         return;
     }
-    if (object.body.len != BODY_BYTES || !store_copy(store, body, object.body.data, BODY_BYTES)) {
+    bool same = !object.cold || store_confirm(store, &object, name, begin_ns);
+    if (!same || object.body.len != BODY_BYTES || !store_copy(store, body, object.body.data, BODY_BYTES)) {
         counts->wrong++;
         return;
     }

@@ -85,6 +85,10 @@ static inline bool store_rig_get(struct store_rig *rig, const char *key, struct 
     return store_get(rig->store, 0, name, store_hash(rig->store, name), rig->now_ns, object);
 }
 
+static inline bool store_rig_confirm(struct store_rig *rig, const char *key, const struct store_object *object) {
+    return store_confirm(rig->store, object, span_text(key), rig->now_ns);
+}
+
 static inline bool store_rig_has(struct store_rig *rig, const char *key) {
     struct store_object object;
     return store_rig_get(rig, key, &object);

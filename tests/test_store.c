@@ -162,6 +162,7 @@ static void test_warm(void **state) {
             assert_int_equal(object.age_ms, 5000);
             assert_int_equal(object.fresh_ms, 55000);
             assert_true(object.cold);
+            assert_true(store_rig_confirm(&rig, key, &object));
         }
     }
     assert_true(store_rig_get(&rig, "k1", &object));
@@ -202,7 +203,38 @@ static void test_cold(void **state) {
         store_press(rig.store, gaps[i].pressed);
         assert_true(store_rig_get(&rig, "k", &object));
         assert_int_equal(object.cold, gaps[i].cold);
+        if (object.cold) {
+            assert_true(store_rig_get(&rig, "k", &object));
+            assert_true(object.cold); /* as long as nobody has brought it to RAM */
+            assert_false(store_rig_confirm(&rig, "l", &object)); /* as if it had the same hash */
+            assert_false(store_rig_confirm(&rig, "kk", &object));
+            assert_true(store_rig_confirm(&rig, "k", &object));
+        }
     }
+    struct span place = store_place(rig.store, &object);
+    assert_ptr_equal(place.data, store_mapping(rig.store).data);
+    assert_int_equal(place.len, 2 * STORE_UNIT_BYTES); /* "k" and "meta", "v" */
+    store_offline(rig.store, 0);
+    store_rig_close(&rig);
+}
+
+/* What is cold is found without a look at its pages: they may be on the disk, and who asks serves others, too. */
+static void test_cold_is_not_touched(void **state) {
+    (void)state;
+    struct store_rig rig;
+    struct store_object object;
+    struct store_config config = store_rig_config(path);
+    store_rig_open(&rig, &config);
+    store_online(rig.store, 0);
+    assert_int_equal(store_rig_put(&rig, "k", SPAN("v")), STORE_OK);
+    rig.now_ns += 20 * SECOND;
+    struct span mapping = store_mapping(rig.store);
+    assert_int_equal(mprotect((void *)(uintptr_t)mapping.data, mapping.len, PROT_NONE), 0);
+    assert_true(store_rig_get(&rig, "k", &object));
+    assert_true(object.cold);
+    (void)store_resident(rig.store, &object);
+    assert_int_equal(mprotect((void *)(uintptr_t)mapping.data, mapping.len, PROT_READ | PROT_WRITE), 0);
+    assert_true(store_rig_confirm(&rig, "k", &object));
     store_offline(rig.store, 0);
     store_rig_close(&rig);
 }
@@ -431,6 +463,7 @@ int main(void) {
         cmocka_unit_test(test_hashes_are_keyed),
         cmocka_unit_test(test_resident),
         cmocka_unit_test_setup_teardown(test_cold, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cold_is_not_touched, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warm, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warm_later, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warm_full, setup, teardown),

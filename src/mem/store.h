@@ -92,13 +92,19 @@ struct store_object {
     uint64_t age_ms;       /* since it was published */
     uint64_t fresh_ms;     /* for so long it is fresh still; 0: only its grace is left */
     uint32_t record;       /* the store's */
-    bool cold;             /* nobody has asked for it for some seconds: its pages may be on the disk. See store_resident */
+    bool cold;             /* nobody has asked for it for some seconds: its pages may be on the disk, and that its key is the
+                            * one was not looked at, because it lies there. See store_resident, store_confirm */
 };
 
 /* The object of a key, when there is one and its grace is not over. A reader's, while online: it is valid until that is
  * quiet, or until unpinned. */
 [[gnu::warn_unused_result]] bool store_get(struct store *store, uint32_t reader, struct span key, uint64_t hash,
                                            uint64_t now_ns, struct store_object *out);
+
+/* Is it the object of this key (another one may have the same hash), whole? Notes that it was asked for. For a cold one, before
+ * it is used as any other, when its pages are in RAM or may be waited for. A reader's, as store_get. */
+[[gnu::warn_unused_result]] bool store_confirm(struct store *store, const struct store_object *object, struct span key,
+                                               uint64_t now_ns);
 
 /* memcpy from an object. False when the mapping has a hole there now, because somebody has truncated the file: the bytes of
  * `to` are undefined then and the store gives and takes nothing any more (store_figures.broken). */
@@ -108,6 +114,9 @@ struct store_object {
  * this one. Ends with store_unpin, on any thread, once for each pin. The kernel reads truncated pages as an error (EFAULT). */
 [[gnu::warn_unused_result]] bool store_pin(struct store *store, const struct store_object *object);
 void store_unpin(struct store *store, uint32_t record);
+
+/* All of an object as it lies there, its key too: for store_populate. */
+struct span store_place(const struct store *store, const struct store_object *object);
 
 /* True when all of the object is in RAM, as far as the kernel tells: mincore(2), one system call for each 16 MiB. */
 bool store_resident(struct store *store, const struct store_object *object);

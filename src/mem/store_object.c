@@ -33,18 +33,24 @@ static void expire(struct store *store, uint64_t *word, uint64_t seen, uint64_t 
     store_unlock(store);
 }
 
-/* Was it left alone for some seconds? Notes that it is asked for now. */
-static bool was_cold(struct store *store, uint32_t record, uint64_t now_ms) {
+static void note_hit(struct store *store, uint32_t record, uint32_t ticks, uint64_t now_ms) {
+    if (ticks > 0) {
+        uint16_t hit = (uint16_t)(store_tick(now_ms) | (ticks == 1 ? STORE_AGAIN : 0));
+        __atomic_store_n(&store->ticks[record], hit, __ATOMIC_RELAXED);
+    }
+}
+
+/* Was it left alone for some seconds? If not, notes that it is asked for now. */
+static bool is_cold(struct store *store, uint32_t record, uint64_t now_ms) {
     if (store->ticks == NULL) {
         return false;
     }
     uint32_t ticks = store_ticks_since(__atomic_load_n(&store->ticks[record], __ATOMIC_RELAXED), now_ms);
-    if (ticks == 0) {
-        return false;
+    if (ticks >= __atomic_load_n(&store->cold_ticks, __ATOMIC_RELAXED)) {
+        return true;
     }
-    uint16_t hit = (uint16_t)(store_tick(now_ms) | (ticks == 1 ? STORE_AGAIN : 0));
-    __atomic_store_n(&store->ticks[record], hit, __ATOMIC_RELAXED);
-    return ticks >= __atomic_load_n(&store->cold_ticks, __ATOMIC_RELAXED);
+    note_hit(store, record, ticks, now_ms);
+    return false;
 }
 
 void store_press(struct store *store, bool pressed) {
@@ -63,18 +69,26 @@ static void describe(const struct store *store, uint32_t number, uint64_t now_ms
     };
 }
 
-/* The word of this key, or NULL: another of the same hash is another key's. */
-static uint64_t *look_up(struct store *store, struct span key, uint64_t hash, uint64_t *seen) {
+static bool has_key(struct store *store, const struct store_record *record, struct span key) {
+    return STORE_BROKEN_BY(STORE_BREAK_KEY) ||
+           store_map_equal(&store->map, store_at(store, record->unit), key.data, key.len);
+}
+
+/* The word of this key, or NULL: another of the same hash is another key's. One that is cold was not compared. */
+static uint64_t *look_up(struct store *store, struct span key, uint64_t hash, uint64_t now_ms, uint64_t *seen, bool *cold) {
     struct store_bucket *bucket = store_bucket(store, hash);
     for (uint32_t i = 0; i < STORE_WAYS; i++) {
         uint64_t word = __atomic_load_n(&bucket->words[i], __ATOMIC_ACQUIRE);
         if (!store_word_matches(word, hash)) {
             continue;
         }
-        const struct store_record *record = &store->records[store_word_record(word)];
-        if (record->hash == hash && record->key_len == key.len &&
-            (STORE_BROKEN_BY(STORE_BREAK_KEY) ||
-             store_map_equal(&store->map, store_at(store, record->unit), key.data, key.len))) {
+        uint32_t number = store_word_record(word);
+        const struct store_record *record = &store->records[number];
+        if (record->hash != hash || record->key_len != key.len) {
+            continue;
+        }
+        *cold = is_cold(store, number, now_ms);
+        if (*cold || has_key(store, record, key)) {
             *seen = word;
             return &bucket->words[i];
         }
@@ -86,11 +100,11 @@ bool store_get(struct store *store, uint32_t reader, struct span key, uint64_t h
                struct store_object *out) {
     rm_assert(reader < store->readers_count);
     rm_assert(__atomic_load_n(&store->readers[reader].epoch, __ATOMIC_RELAXED) != 0); /* online */
-    uint64_t seen, *word = look_up(store, key, hash, &seen);
+    bool cold = false;
+    uint64_t now_ms = store_ms(store, now_ns), seen, *word = look_up(store, key, hash, now_ms, &seen, &cold);
     if (word == NULL || store_map_broken(&store->map)) {
         return false;
     }
-    uint64_t now_ms = store_ms(store, now_ns);
     uint32_t number = store_word_record(seen);
     if (store->records[number].grace_until_ms <= now_ms) {
         expire(store, word, seen, now_ms);
@@ -100,7 +114,19 @@ bool store_get(struct store *store, uint32_t reader, struct span key, uint64_t h
         (void)__atomic_compare_exchange_n(word, &seen, seen | STORE_REF, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     }
     describe(store, number, now_ms, out);
-    out->cold = was_cold(store, number, now_ms);
+    out->cold = cold;
+    return true;
+}
+
+bool store_confirm(struct store *store, const struct store_object *object, struct span key, uint64_t now_ns) {
+    const struct store_record *record = &store->records[object->record];
+    rm_assert(store->ticks != NULL);
+    if (record->key_len != key.len || !has_key(store, record, key)) {
+        return false;
+    }
+    uint64_t now_ms = store_ms(store, now_ns);
+    uint16_t hit = __atomic_load_n(&store->ticks[object->record], __ATOMIC_RELAXED);
+    note_hit(store, object->record, store_ticks_since(hit, now_ms), now_ms);
     return true;
 }
 
@@ -112,10 +138,14 @@ bool store_fill_write(struct store *store, char *to, const void *from, size_t by
     return store_map_copy(&store->map, to, from, bytes);
 }
 
-/* From its key to the end of its body. */
-bool store_resident(struct store *store, const struct store_object *object) {
+struct span store_place(const struct store *store, const struct store_object *object) {
     const struct store_record *record = &store->records[object->record];
-    return store_map_resident(&store->map, store_at(store, record->unit), (size_t)record->units * STORE_UNIT_BYTES);
+    return span_of(store_at(store, record->unit), (size_t)record->units * STORE_UNIT_BYTES);
+}
+
+bool store_resident(struct store *store, const struct store_object *object) {
+    struct span place = store_place(store, object);
+    return store_map_resident(&store->map, place.data, place.len);
 }
 
 bool store_populate(struct store *store, const char *from, size_t bytes) {

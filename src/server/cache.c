@@ -95,7 +95,9 @@ static bool answer_as(struct rm_exchange *x, const struct store_object *object, 
     return true;
 }
 
+/* Not of one that is cold: it may be another key's. */
 static bool answer(struct rm_exchange *x, const struct store_object *object) {
+    rm_assert(!object->cold);
     return answer_as(x, object, object->fresh_ms > 0 ? HTTP_CACHE_HIT : HTTP_CACHE_STALE);
 }
 
@@ -187,9 +189,10 @@ static bool begin_fetch(struct rm_exchange *x, const struct store_object *object
         return false;
     }
     caching->fetched = true;
+    struct span place = store_place(worker->store, object);
     caching->fetch.store = worker->store;
-    caching->fetch.from = object->meta.data;
-    caching->fetch.bytes = (size_t)(object->body.data + object->body.len - object->meta.data);
+    caching->fetch.from = place.data;
+    caching->fetch.bytes = place.len;
     counter_add(&worker->figures.cached.fetched, 1);
     rm_offload(x, fetch, caching);
     rm_then(x, again);
@@ -199,7 +202,7 @@ static bool begin_fetch(struct rm_exchange *x, const struct store_object *object
 /* Runs in a shadow: it has no client. */
 static enum rm_step refresh(struct rm_exchange *x) {
     struct store_object object;
-    if (look_up(x, &object) && object.fresh_ms > 0) { /* somebody has landed meanwhile */
+    if (look_up(x, &object) && !object.cold && object.fresh_ms > 0) { /* somebody has landed meanwhile */
         end_flight(x, true, true);
         return RM_DONE;
     }
@@ -277,7 +280,7 @@ static enum rm_step lead(struct rm_exchange *x) {
     struct store_object object;
     x->caching->leads = true;
     counter_add(&worker_of(x->http.shared)->figures.cached.led, 1);
-    if (look_up(x, &object) && object.fresh_ms > 0 && answer(x, &object)) { /* somebody has landed since we looked */
+    if (look_up(x, &object) && !object.cold && object.fresh_ms > 0 && answer(x, &object)) { /* somebody has landed since */
         end_flight(x, true, true);
         return RM_DONE;
     }
@@ -305,8 +308,15 @@ static enum rm_step miss(struct rm_exchange *x) {
     return run_handler(x);
 }
 
+/* What is cold is not known to be the key's yet, and it is not looked at before its pages are there, if that can be helped. */
+static bool confirm(const struct rm_exchange *x, struct store_object *object) {
+    struct worker *worker = worker_of(x->http.shared);
+    object->cold = object->cold && !store_confirm(worker->store, object, x->caching->key, worker->now_ns);
+    return !object->cold;
+}
+
 /* With what was found at first, or once more from the start. */
-static enum rm_step serve(struct rm_exchange *x, const struct store_object *object) {
+static enum rm_step serve(struct rm_exchange *x, struct store_object *object) {
     if (object == NULL) {
         return miss(x);
     }
@@ -314,7 +324,7 @@ static enum rm_step serve(struct rm_exchange *x, const struct store_object *obje
         return RM_PARK;
     }
     bool fresh = object->fresh_ms > 0;
-    if (!answer(x, object)) {
+    if (!confirm(x, object) || !answer(x, object)) {
         return miss(x);
     }
     if (!fresh) {
@@ -334,7 +344,7 @@ static enum rm_step again(struct rm_exchange *x) {
 }
 
 [[gnu::noinline]] static enum rm_step run_slowly(struct rm_exchange *x, struct span key, uint64_t hash,
-                                                 const struct store_object *object) {
+                                                 struct store_object *object) {
     return cache_remember(x, key, hash) == NULL ? pass(x) : serve(x, object);
 }
 
