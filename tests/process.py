@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """arena as a process: exit codes, lines on stderr, signals, threads, sockets.
 
-usage: process.py ARENA HELLO
+usage: process.py ARENA HELLO NAMELESS
 """
 import os
 import re
@@ -305,13 +305,30 @@ def case_hello(program, hello):
     expect(process.returncode == 0, process.returncode)
 
 
+def case_lookup_hangs(program, nameless):
+    """Nobody waits for a name server that does not answer: neither who asks the database, nor a helper, nor the end."""
+    for _, flags in arena.variants(program):
+        with arena.Arena(nameless, "--workers", "2", "--db", "postgres://me@nowhere.example/db", *flags) as server:
+            for _ in range(4):
+                expect(arena.get(server.port, "/offload")[0] == 200, "helpers are free")
+            status, headers, _ = arena.get(server.port, "/ask")
+            expect(status == 503 and b"retry-after" in headers.lower(), status)
+            expect(arena.get(server.port, "/readyz")[0] == 503, "not ready")
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            code = server.process.wait(timeout=10)
+            took = time.monotonic() - began
+            expect(code == 0 and took < 3, (code, took))
+
+
 def main(argv):
-    if len(argv) != 3:
+    if len(argv) != 4:
         sys.exit(__doc__)
-    program, hello = argv[1], argv[2]
+    program, hello, nameless = argv[1:]
     cases = [(name.removeprefix("case_"), lambda function=function: function(program))
-             for name, function in globals().items() if name.startswith("case_") and name != "case_hello"]
+             for name, function in globals().items() if name.startswith("case_") and name not in ("case_hello", "case_lookup_hangs")]
     cases.append(("hello", lambda: case_hello(program, hello)))
+    cases.append(("lookup_hangs", lambda: case_lookup_hangs(program, nameless)))
     return arena.run_cases(cases)
 
 

@@ -183,6 +183,14 @@ void db_leave(struct db *db) {
     }
 }
 
+void db_forget(struct db *db) {
+    for (uint32_t i = 0; i < db->pool.config.connections; i++) {
+        if (db->conns[i].phase == DB_RESOLVING) {
+            resolver_leave(db->worker->server->resolver, &db->conns[i].ask);
+        }
+    }
+}
+
 bool db_left(const struct db *db) {
     if (db->worker->now_ns >= db->left_by_ns) {
         return true;

@@ -8,8 +8,8 @@
  *                   ^-------------------- RING_CLOSED --- CLOSING <-- ENDING (what is to be sent last) <--CLOSE--/
  *                 CONNECTING --refused--> REFUSED --RING_CLOSED--> CONNECTING (the next address), or IDLE
  *
- * Depends on: pg_pool.h, ring.h, stream.h, timers.h, worker.h. One thread: the worker's; names are looked up and passwords
- * hashed by helpers. */
+ * Depends on: pg_pool.h, ring.h, stream.h, timers.h, resolver.h, worker.h. One thread: the worker's; passwords are hashed by
+ * helpers, names looked up by the resolver. */
 #ifndef RM_SERVER_DB_H
 #define RM_SERVER_DB_H
 
@@ -18,6 +18,7 @@
 #include "server/list.h"
 #include "server/observe.h"
 #include "server/owner.h"
+#include "server/resolver.h"
 #include "server/stream.h"
 #include "server/timers.h"
 
@@ -26,12 +27,10 @@ struct server;
 struct worker;
 
 enum {
-    DB_ADDRESSES_MAX = 8,        /* of a name; more are not tried */
     DB_WAITING_MS = 5,           /* before who found SERVER_HANDSHAKES_MAX under way asks again */
     DB_ENDING_MS = 200,          /* for what is to be sent before a close */
     DB_LEAVING_MS = 500,         /* for all connections to end, at the end of a worker */
     DB_BLOCKS_PER_CONNECTION = 32, /* of output, in the plan */
-    DB_WHY_BYTES = 200,
 };
 
 enum db_phase { DB_IDLE, DB_WAITING, DB_RESOLVING, DB_CONNECTING, DB_REFUSED, DB_OPEN, DB_ENDING, DB_CLOSING };
@@ -63,9 +62,9 @@ struct db_conn {
     struct ring_job job;
     uint64_t until_ns;  /* of WAITING, ENDING */
     struct db_cancel cancel;
-    uint32_t address_count, address_next; /* the one in use is the one before */
-    struct ring_address addresses[DB_ADDRESSES_MAX];
-    char why[DB_WHY_BYTES]; /* why the last address did not do, or the name has none */
+    struct resolver_ask ask; /* RESOLVING */
+    uint32_t address_next;   /* the one in use is the one before */
+    struct resolved host;    /* its addresses; why the last one did not do, or there is none */
 };
 
 /* Counted by the worker, apart from what the pool counts. */
@@ -119,6 +118,9 @@ bool db_take_events(struct db *db);
 /* No query will come any more: connections end when they are idle. */
 void db_leave(struct db *db);
 
+/* The worker ends, its ring is still there: whoever answers later finds nothing of it. */
+void db_forget(struct db *db);
+
 /* After db_leave: they have, or their time is up. */
 bool db_left(const struct db *db);
 
@@ -132,6 +134,9 @@ void db_conn_cancel(struct db_conn *conn, struct span bytes);
 
 /* It serves. */
 void db_conn_up(struct db_conn *conn);
+
+/* The host has a name that has to be looked up. */
+bool db_host_is_name(const struct pg_settings *settings);
 
 /* RING_CONNECTED, RING_RECEIVED, RING_SENT, RING_CLOSED, RING_FINISHED of a connection; the first four of a cancel. */
 void db_conn_event(struct db_conn *conn, const struct ring_event *event);

@@ -1,7 +1,6 @@
 /* The sockets of a worker's connections to its database. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +21,7 @@ static struct ring *ring_of(const struct db_conn *conn) {
 }
 
 static bool wants_attention(enum db_phase phase) {
-    return phase == DB_WAITING || phase == DB_ENDING;
+    return phase == DB_WAITING || phase == DB_RESOLVING || phase == DB_ENDING;
 }
 
 /* The only place that changes the phase. */
@@ -51,18 +50,10 @@ static void finish(struct db_conn *conn, const char *why) {
 
 /* ------------------------------------------------------------------------------------------------- addresses ---- */
 
-static void add_address(struct db_conn *conn, const void *address, size_t len) {
-    if (conn->address_count < DB_ADDRESSES_MAX && len <= sizeof conn->addresses[0].storage) {
-        struct ring_address *out = &conn->addresses[conn->address_count++];
-        memcpy(&out->storage, address, len);
-        out->len = (socklen_t)len;
-    }
-}
-
-static bool add_unix(struct db_conn *conn) {
+static bool add_unix(const struct pg_settings *settings, struct resolved *out) {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     char path[sizeof address.sun_path];
-    if (!pg_settings_socket(settings_of(conn), path, sizeof path)) {
+    if (!pg_settings_socket(settings, path, sizeof path)) {
         return false;
     }
     size_t len = strlen(path);
@@ -71,54 +62,46 @@ static bool add_unix(struct db_conn *conn) {
     if (named) {
         address.sun_path[0] = '\0';
     }
-    add_address(conn, &address, offsetof(struct sockaddr_un, sun_path) + len + !named);
+    resolved_add(out, &address, offsetof(struct sockaddr_un, sun_path) + len + !named);
     return true;
 }
 
-static bool add_number(struct db_conn *conn) {
-    const struct pg_settings *settings = settings_of(conn);
+static bool add_number(const struct pg_settings *settings, struct resolved *out) {
     const char *text = settings->host_address[0] != '\0' ? settings->host_address : settings->host;
     struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(settings->port) };
     struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(settings->port) };
     if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
-        add_address(conn, &v4, sizeof v4);
+        resolved_add(out, &v4, sizeof v4);
     } else if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1) {
-        add_address(conn, &v6, sizeof v6);
+        resolved_add(out, &v6, sizeof v6);
     }
-    return conn->address_count > 0;
+    return out->count > 0;
 }
 
-/* On a helper thread: the addresses and `why` are its own meanwhile. */
-static void run_resolve(struct ring_job *job) {
-    struct db_conn *conn = LIST_OWNER(job, struct db_conn, job);
-    const struct pg_settings *settings = settings_of(conn);
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *found = NULL;
-    char port[8];
-    snprintf(port, sizeof port, "%u", settings->port);
-    int error = getaddrinfo(settings->host, port, &hints, &found);
-    if (error != 0) {
-        snprintf(conn->why, sizeof conn->why, "cannot look up '%.100s': %s", settings->host,
-                 error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
-        return;
-    }
-    for (const struct addrinfo *info = found; info != NULL; info = info->ai_next) {
-        add_address(conn, info->ai_addr, info->ai_addrlen);
-    }
-    freeaddrinfo(found);
+/* False: it is a name. */
+static bool add_known(const struct pg_settings *settings, struct resolved *out) {
+    out->count = 0;
+    out->why[0] = '\0';
+    return add_unix(settings, out) || add_number(settings, out);
+}
+
+bool db_host_is_name(const struct pg_settings *settings) {
+    struct resolved resolved;
+    return !add_known(settings, &resolved);
 }
 
 /* ------------------------------------------------------------------------------------------------ connecting ---- */
 
 static void note_refusal(struct db_conn *conn, int32_t result) {
     char text[RING_ADDRESS_BYTES];
-    snprintf(conn->why, sizeof conn->why, "cannot connect to %s: %s",
-             ring_address_text(&conn->addresses[conn->address_next - 1], text), strerror(-result));
+    snprintf(conn->host.why, sizeof conn->host.why, "cannot connect to %s: %s",
+             ring_address_text(&conn->host.addresses[conn->address_next - 1], text), strerror(-result));
 }
 
 /* One address after the other. */
 static void connect_next(struct db_conn *conn) {
-    while (conn->address_next < conn->address_count) {
-        const struct ring_address *address = &conn->addresses[conn->address_next++];
+    while (conn->address_next < conn->host.count) {
+        const struct ring_address *address = &conn->host.addresses[conn->address_next++];
         int32_t result = ring_connect(ring_of(conn), address, &conn->owner, &conn->id);
         if (result == 0) {
             enter(conn, DB_CONNECTING);
@@ -126,7 +109,7 @@ static void connect_next(struct db_conn *conn) {
         }
         note_refusal(conn, result);
     }
-    finish(conn, conn->why);
+    finish(conn, conn->host.why);
 }
 
 static void offload(struct db_conn *conn, void (*run)(struct ring_job *job)) {
@@ -143,15 +126,18 @@ static void begin(struct db_conn *conn) {
         conn->until_ns = worker->now_ns + (DB_WAITING_MS + ring_random(worker->ring) % DB_WAITING_MS) * NS_PER_MS;
         return;
     }
+    struct resolver *resolver = worker->server->resolver;
     conn->handshaking = true;
-    conn->address_count = 0;
     conn->address_next = 0;
-    conn->why[0] = '\0';
-    if (add_unix(conn) || add_number(conn)) {
+    if (add_known(settings_of(conn), &conn->host)) {
         connect_next(conn);
-    } else {
+    } else if (resolver != NULL) {
+        conn->until_ns = UINT64_MAX;
         enter(conn, DB_RESOLVING);
-        offload(conn, run_resolve);
+        resolver_ask(resolver, &conn->ask, ring_of(conn), &conn->host);
+    } else { /* in a simulated world, which has no threads */
+        resolver_look_up(settings_of(conn), &conn->host);
+        connect_next(conn);
     }
 }
 
@@ -251,9 +237,7 @@ static void closed(struct db_conn *conn) {
 
 static void job_finished(struct db_conn *conn) {
     conn->job_out = false;
-    if (conn->phase == DB_RESOLVING) {
-        connect_next(conn);
-    } else if (conn->phase == DB_OPEN) {
+    if (conn->phase == DB_OPEN) {
         pg_pool_job_done(&conn->db->pool, conn->index);
     } else if (conn->phase == DB_CLOSING && conn->id.generation == 0) {
         finish(conn, NULL);
@@ -297,7 +281,10 @@ static void close_open(struct db_conn *conn) {
 void db_conn_close(struct db_conn *conn) {
     switch ((enum db_phase)conn->phase) {
     case DB_WAITING: finish(conn, NULL); break;
-    case DB_RESOLVING: enter(conn, DB_CLOSING); break; /* until the helper is done */
+    case DB_RESOLVING:
+        resolver_leave(conn->db->worker->server->resolver, &conn->ask);
+        finish(conn, NULL);
+        break;
     case DB_CONNECTING:
         enter(conn, DB_CLOSING);
         ring_close(ring_of(conn), conn->id);
@@ -340,7 +327,7 @@ void db_conn_cancel(struct db_conn *conn, struct span bytes) {
     memcpy(cancel->bytes, bytes.data, bytes.len);
     cancel->segment = (struct iovec){ cancel->bytes, bytes.len };
     cancel->closing = false;
-    if (ring_connect(ring_of(conn), &conn->addresses[conn->address_next - 1], &cancel->owner, &cancel->id) < 0) {
+    if (ring_connect(ring_of(conn), &conn->host.addresses[conn->address_next - 1], &cancel->owner, &cancel->id) < 0) {
         pg_pool_cancelled(&conn->db->pool, conn->index);
         return;
     }
@@ -377,6 +364,8 @@ static void attend(struct db_conn *conn, uint64_t now_ns) {
     }
     if (conn->phase == DB_WAITING && conn->until_ns <= now_ns) {
         begin(conn);
+    } else if (conn->phase == DB_RESOLVING && resolver_answered(conn->db->worker->server->resolver, &conn->ask)) {
+        connect_next(conn);
     } else if (conn->phase == DB_ENDING && conn->until_ns <= now_ns) {
         enter(conn, DB_CLOSING);
         stream_close(&conn->stream, false);

@@ -9,6 +9,7 @@
 #include "mem/assert.h"
 #include "server/config.h"
 #include "server/crew.h"
+#include "server/db.h"
 #include "server/doctor.h"
 #include "server/log.h"
 #include "server/logger.h"
@@ -177,17 +178,27 @@ static int serve(struct server *server, const struct notify *notify, int signals
     return EXIT_FINE;
 }
 
+static bool start_resolver(struct server *server) {
+    const struct config *config = server->config;
+    if (!config->db_on || !db_host_is_name(&config->db)) {
+        return true;
+    }
+    server->resolver = resolver_start(&config->db);
+    return server->resolver != NULL;
+}
+
 static int serve_with_threads(struct server *server) {
     struct notify notify;
     int signals = supervise_signals();
     server->ring.helpers = ring_helpers_start(server->config->helpers);
-    if (signals < 0 || server->ring.helpers == NULL) {
+    if (signals < 0 || server->ring.helpers == NULL || !start_resolver(server)) {
         return fail(server->app, EXIT_INTERNAL, "cannot start the helper threads");
     }
     notify_open(&notify);
     int code = serve(server, &notify, signals);
     notify_close(&notify);
     ring_helpers_stop(server->ring.helpers);
+    resolver_stop(server->resolver);
     close(signals);
     return code;
 }

@@ -45,6 +45,8 @@ struct server {
     struct flights *flights;          /* and this is NULL, too */
     void *flights_memory;
     struct plan plan;
+    struct resolver *resolver;                        /* of the database's host, or NULL: it needs none, or there is no thread;
+                                                         set by the caller of server_open */
     struct ring_config ring;                          /* helpers and world are set by the caller of server_open */
     struct listen_place places[CONFIG_LISTENERS_MAX]; /* where to listen */
     uint32_t place_count;

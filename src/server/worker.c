@@ -184,6 +184,9 @@ static void drop_output(struct worker *worker) {
 void worker_release(struct worker *worker) {
     if (worker->ring != NULL) {
         cache_leave(worker, false); /* the others may be released already */
+        if (worker->db != NULL) {
+            db_forget(worker->db);
+        }
         ring_release(worker->ring);
         file_leave(worker);
         worker->ring = NULL;
