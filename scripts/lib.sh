@@ -234,6 +234,18 @@ nearest() { # given word, list
         }'
 }
 
+# A child in the background can be ended by a trap; one in the foreground has the terminal's signals.
+run() { # command; $idly: when nothing else wants a processor, as $child
+    if [ -z "${idly:-}" ]; then
+        "$@"
+    else
+        # shellcheck disable=SC2086 # a command and its arguments
+        $idly "$@" &
+        child=$!
+        wait "$child"
+    fi
+}
+
 # Configures a build folder if need be, again when its options or the defaults in meson.build changed, and compiles it.
 build() { # folder, meson options; $build_targets: some, $build_tests: what those tests need (arguments of meson test), or all
     folder=$1
@@ -243,12 +255,12 @@ build() { # folder, meson options; $build_targets: some, $build_tests: what thos
     if [ "$(cat "$stamp" 2> /dev/null)" != "$options" ] || [ ! -f "$folder/build.ninja" ]; then
         rm -rf "$folder/meson-private" "$folder/meson-info" "$folder/build.ninja" "$stamp"
         mkdir -p "$folder"
-        (cd "$here" && meson setup "$folder" "$@") > "$folder/setup.log" 2>&1 ||
+        run meson setup "$folder" "$here" "$@" > "$folder/setup.log" 2>&1 ||
             { tail -n 15 "$folder/setup.log" >&2; return 1; }
         echo "$options" > "$stamp"
     fi
     # shellcheck disable=SC2086 # a list of arguments
     [ -z "${build_tests:-}" ] || build_targets=$("$here/scripts/test-targets" "$folder" $build_tests)
     # shellcheck disable=SC2086 # a list of targets
-    ninja -C "$folder" ${build_targets:-} > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
+    run ninja -C "$folder" ${build_targets:-} > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
 }
