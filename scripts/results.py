@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Counts test cases in meson's testlog.json: what cmocka, unittest or TAP say, not how many programs ran.
+"""Counts test cases in meson's testlog.json: what cmocka, unittest, TAP or tests/arena.py say, not how many programs ran.
 
-usage: results.py TESTLOG     prints the output of what failed, then one line per test program,
+usage: results.py TESTLOG     prints the output of what failed, one line per test program, what was skipped and why,
                               and last "PASSED FAILED SKIPPED"
 
 A program that says nothing of cases is one case. One that ended badly although no case failed (a crash, a leak, a timeout,
@@ -21,7 +21,11 @@ UNITTEST_DETAIL = re.compile(r"^(?:OK|FAILED) \((.*)\)$", re.M)
 TAP_PLAN = re.compile(r"^1\.\.\d+", re.M)
 TAP_LINE = re.compile(r"^(not )?ok\b[^\n#]*(#\s*skip)?", re.M | re.I)
 
+OWN_CLOSING = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.M)
+SKIPPED_CASE = re.compile(r"^\[  SKIPPED \] (?!.*test\(s\), listed)(.+)$", re.M)
+
 EXIT_SKIPPED = 77
+NAMES_MAX = 3
 
 
 def total(pattern, text):
@@ -50,7 +54,8 @@ def count_cases(text):
         return count_unittest(text)
     if TAP_PLAN.search(text):
         return count_tap(text)
-    return None
+    closing = OWN_CLOSING.findall(text)
+    return tuple(int(n or 0) for n in closing[-1]) if closing else None
 
 
 def count_test(test):
@@ -64,6 +69,16 @@ def count_test(test):
         return (1, 0, 0) if good else (0, 1, 0)
     passed, failed, skipped = cases
     return passed, failed if good or failed else 1, skipped
+
+
+def skipped_cases(test):
+    """What was skipped, and the reason where one was given: a few lines."""
+    text = test.get("stdout") or ""
+    if test.get("returncode") == EXIT_SKIPPED:
+        return (text.strip().splitlines() or ["no reason given"])[-1:]
+    names = list(dict.fromkeys(SKIPPED_CASE.findall(text))) # cmocka lists them again at the end
+    more = len(names) - NAMES_MAX
+    return names if more <= 0 else names[:NAMES_MAX] + [f"and {more} more, in the log"]
 
 
 def short_name(test):
@@ -93,6 +108,9 @@ def main(path):
         if counts[1]:
             show_failure(test)
     print("\n".join(rows))
+    for test in tests:
+        for what in skipped_cases(test):
+            print(f"  skipped: {short_name(test)}: {what}")
     print(*sums)
 
 

@@ -203,6 +203,22 @@ class Results(unittest.TestCase):
         self.assertEqual(self.count("", "FAIL", 1), (0, 1, 0))
         self.assertEqual(self.count("not here", "SKIP", 77), (0, 0, 1))
 
+    def test_own_closing_line(self):
+        self.assertEqual(self.count("[  SKIPPED ] a: b\n6 passed, 0 failed, 1 skipped\n"), (6, 0, 1))
+        self.assertEqual(self.count("2 passed, 1 failed\n", "FAIL", 1), (2, 1, 0))
+        self.assertEqual(self.count("2 passed, 0 failed\n", "TIMEOUT", -15), (2, 1, 0))
+
+    def skipped(self, stdout, code=0):
+        return results.skipped_cases({"name": "x", "stdout": stdout, "returncode": code})
+
+    def test_what_was_skipped(self):
+        self.assertEqual(self.skipped("[       OK ] a\n[  SKIPPED ] b: no such thing\n"), ["b: no such thing"])
+        self.assertEqual(self.skipped("working\nnot here\n", 77), ["not here"])
+        self.assertEqual(self.skipped("", 77), ["no reason given"])
+        self.assertEqual(self.skipped("[  SKIPPED ] b\n[  SKIPPED ] 1 test(s), listed below:\n[  SKIPPED ] b\n"), ["b"])
+        many = self.skipped("".join(f"[  SKIPPED ] {n}\n" for n in range(9)))
+        self.assertEqual((len(many), many[-1]), (4, "and 6 more, in the log"))
+
 
 if __name__ == "__main__":
     unittest.main()
