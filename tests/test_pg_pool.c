@@ -2,31 +2,12 @@
  * pieces of seven. */
 #include <stdio.h>
 
-#include "pg_pool_rig.h"
-#include "rows.h"
-
-static struct rig rig;
-
-static void begin(uint32_t connections, uint32_t inflight, size_t piece) {
-    rig_init(&rig, connections, inflight, 1);
-    rig.piece = piece;
-}
-
-static void end(void) {
-    rig_release(&rig);
-    assert_string_equal(rig.fault, "");
-}
+#include "pg_pool_scenarios.h"
 
 static void up(uint32_t connections, uint32_t inflight, size_t piece) {
     begin(connections, inflight, piece);
-    rig_start(&rig);
-    rig_run(&rig, 2 * RIG_MS);
-    assert_int_equal(rig.pool.figures.up, connections);
+    start_knowing(NULL, 0, 0);
 }
-
-#define assert_status(query, expected) \
-    assert_string_equal((query)->pending ? "pending" : pg_status_name((query)->q.status), pg_status_name(expected))
-#define figure(name) ((int)rig.pool.figures.name)
 
 /* ---------------------------------------------------------------------------------------------------------- plain ---- */
 
@@ -589,21 +570,8 @@ static void restart(size_t piece) {
     end();
 }
 
-static void scenario(void **state) {
-    void (*run)(size_t) = *(void (**)(size_t))*state;
-    for (size_t i = 0; i < 3; i++) {
-        run((size_t[]){ 0, 1, 7 }[i]);
-    }
-}
-
-struct row {
-    const char *name;
-    void (*run)(size_t piece);
-};
-
 int main(void) {
-    static struct rows all;
-    static const struct row rows[] = {
+    static const struct scenario scenarios[] = {
         { "a query", a_query },
         { "a group is done as a whole or not at all", groups },
         { "an error is its own query's", isolation },
@@ -628,10 +596,5 @@ int main(void) {
         { "silence at startup", silent_startup },
         { "a restart with many waiting", restart },
     };
-    static void (*runs[sizeof rows / sizeof *rows])(size_t);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        runs[i] = rows[i].run;
-        rows_add(&all, rows[i].name, scenario, &runs[i]);
-    }
-    return rows_run("pg_pool", &all);
+    return SCENARIOS_RUN("pg_pool", scenarios);
 }

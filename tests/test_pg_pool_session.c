@@ -2,46 +2,16 @@
  * network's bytes whole, one by one, and in pieces of seven. */
 #include <stdio.h>
 
-#include "pg_pool_rig.h"
-#include "rows.h"
-
-static struct rig rig;
-
-static void begin(uint32_t connections, uint32_t inflight, size_t piece) {
-    rig_init(&rig, connections, inflight, 1);
-    rig.piece = piece;
-}
+#include "pg_pool_scenarios.h"
 
 static void start(void) {
-    rig_start(&rig);
-    rig_run(&rig, 2 * RIG_MS);
-    struct rig_query *q[3];
-    for (int i = 0; i < 3; i++) { /* known from here on */
-        q[i] = rig_submit(&rig, (enum rig_statement[]){ RIG_READ, RIG_WRITE, RIG_ERROR }[i], 1000 * RIG_MS);
-    }
-    rig_run(&rig, 9 * RIG_MS);
-    assert_false(q[0]->pending || q[1]->pending || q[2]->pending);
+    start_knowing((enum rig_statement[]){ RIG_READ, RIG_WRITE, RIG_ERROR }, 3, 9 * RIG_MS);
 }
 
 static void up(uint32_t connections, uint32_t inflight, size_t piece) {
     begin(connections, inflight, piece);
     start();
 }
-
-static void end(void) {
-    rig_release(&rig);
-    assert_string_equal(rig.fault, "");
-}
-
-static struct pg_session *open_session(uint32_t i) {
-    pg_pool_open(&rig.pool, &rig.sessions[i], PG_BEGIN, rig.now_ns + 500 * RIG_MS);
-    return &rig.sessions[i];
-}
-
-#define assert_status(query, expected) \
-    assert_string_equal((query)->pending ? "pending" : pg_status_name((query)->q.status), pg_status_name(expected))
-#define figure(name) ((int)rig.pool.figures.name)
-#define TIMEOUT (1000 * RIG_MS)
 
 /* A session's statement is described on its own connection: what the others run may wait for a lock that the session holds. */
 static void described_at_home(size_t piece) {
@@ -429,21 +399,8 @@ static void one_slot(size_t piece) {
     end();
 }
 
-static void scenario(void **state) {
-    void (*run)(size_t) = *(void (**)(size_t))*state;
-    for (size_t i = 0; i < 3; i++) {
-        run((size_t[]){ 0, 1, 7 }[i]);
-    }
-}
-
-struct row {
-    const char *name;
-    void (*run)(size_t piece);
-};
-
 int main(void) {
-    static struct rows all;
-    static const struct row rows[] = {
+    static const struct scenario scenarios[] = {
         { "commit", commit },
         { "described on its own connection", described_at_home },
         { "all at once", at_once },
@@ -463,10 +420,5 @@ int main(void) {
         { "lost", lost },
         { "one slot", one_slot },
     };
-    static void (*runs[sizeof rows / sizeof *rows])(size_t);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        runs[i] = rows[i].run;
-        rows_add(&all, rows[i].name, scenario, &runs[i]);
-    }
-    return rows_run("pg_pool_session", &all);
+    return SCENARIOS_RUN("pg_pool_session", scenarios);
 }

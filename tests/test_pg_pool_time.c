@@ -2,18 +2,10 @@
  * scenario with the network's bytes whole, one by one, and in pieces of seven. */
 #include <stdio.h>
 
-#include "pg_pool_rig.h"
-#include "rows.h"
-
-static struct rig rig;
+#include "pg_pool_scenarios.h"
 
 static void start(void) {
-    rig_start(&rig);
-    rig_run(&rig, 2 * RIG_MS);
-    struct rig_query *read = rig_submit(&rig, RIG_READ, 5000 * RIG_MS), *slow = rig_submit(&rig, RIG_SLOW, 5000 * RIG_MS);
-    struct rig_query *write = rig_submit(&rig, RIG_WRITE, 5000 * RIG_MS), *more = rig_submit(&rig, RIG_SLOW_WRITE, 5000 * RIG_MS);
-    rig_run(&rig, 1000 * RIG_MS); /* they are known from here on */
-    assert_false(read->pending || slow->pending || write->pending || more->pending);
+    start_knowing((enum rig_statement[]){ RIG_READ, RIG_SLOW, RIG_WRITE, RIG_SLOW_WRITE }, 4, 1000 * RIG_MS);
 }
 
 static void up(uint32_t connections, uint32_t inflight, size_t piece, uint64_t grace_ns) {
@@ -22,15 +14,6 @@ static void up(uint32_t connections, uint32_t inflight, size_t piece, uint64_t g
     rig.config.grace_ns = grace_ns;
     start();
 }
-
-static void end(void) {
-    rig_release(&rig);
-    assert_string_equal(rig.fault, "");
-}
-
-#define assert_status(query, expected) \
-    assert_string_equal((query)->pending ? "pending" : pg_status_name((query)->q.status), pg_status_name(expected))
-#define figure(name) ((int)rig.pool.figures.name)
 
 /* The fifth in the pipeline has no more time, the head is slow: an end for the fifth alone, its answer goes nowhere. */
 static void behind_a_slow_head(size_t piece) {
@@ -501,21 +484,8 @@ static void no_ping(size_t piece) {
     end();
 }
 
-static void scenario(void **state) {
-    void (*run)(size_t) = *(void (**)(size_t))*state;
-    for (size_t i = 0; i < 3; i++) {
-        run((size_t[]){ 0, 1, 7 }[i]);
-    }
-}
-
-struct row {
-    const char *name;
-    void (*run)(size_t piece);
-};
-
 int main(void) {
-    static struct rows all;
-    static const struct row rows[] = {
+    static const struct scenario scenarios[] = {
         { "a deadline behind a slow head", behind_a_slow_head },
         { "a late first turn", late_first_turn },
         { "a deadline in the queue", in_the_queue },
@@ -541,10 +511,5 @@ int main(void) {
         { "died while idle", silent_death },
         { "no sign of life is asked for", no_ping },
     };
-    static void (*runs[sizeof rows / sizeof *rows])(size_t);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        runs[i] = rows[i].run;
-        rows_add(&all, rows[i].name, scenario, &runs[i]);
-    }
-    return rows_run("pg_pool_time", &all);
+    return SCENARIOS_RUN("pg_pool_time", scenarios);
 }

@@ -2,46 +2,15 @@
  * scenario with the network's bytes whole, one by one, and in pieces of seven. */
 #include <stdio.h>
 
-#include "pg_pool_rig.h"
-#include "rows.h"
+#include "pg_pool_scenarios.h"
 
-static struct rig rig;
-
-#define assert_status(query, expected) \
-    assert_string_equal((query)->pending ? "pending" : pg_status_name((query)->q.status), pg_status_name(expected))
-#define figure(name) ((int)rig.pool.figures.name)
-#define TIMEOUT (1000 * RIG_MS)
-
-static void begin(uint32_t connections, uint32_t inflight, size_t piece) {
-    rig_init(&rig, connections, inflight, 1);
-    rig.piece = piece;
-}
-
-/* Everybody is up, and knows what is asked here. */
 static void start(void) {
-    rig_start(&rig);
-    rig_run(&rig, 2 * RIG_MS);
-    struct rig_query *q[4];
-    for (int i = 0; i < 4; i++) {
-        q[i] = rig_submit(&rig, (enum rig_statement[]){ RIG_READ, RIG_WRITE, RIG_ERROR, RIG_SLOW }[i], TIMEOUT);
-    }
-    rig_run(&rig, 500 * RIG_MS);
-    assert_false(q[0]->pending || q[1]->pending || q[2]->pending || q[3]->pending);
+    start_knowing((enum rig_statement[]){ RIG_READ, RIG_WRITE, RIG_ERROR, RIG_SLOW }, 4, 500 * RIG_MS);
 }
 
 static void up(uint32_t connections, uint32_t inflight, size_t piece) {
     begin(connections, inflight, piece);
     start();
-}
-
-static void end(void) {
-    rig_release(&rig);
-    assert_string_equal(rig.fault, "");
-}
-
-static struct pg_session *open_session(uint32_t i) {
-    pg_pool_open(&rig.pool, &rig.sessions[i], PG_BEGIN, rig.now_ns + 500 * RIG_MS);
-    return &rig.sessions[i];
 }
 
 static void group(struct rig_query *a, struct rig_query *b) {
@@ -390,21 +359,8 @@ static void a_job_fails(size_t piece) {
     end();
 }
 
-static void scenario(void **state) {
-    void (*run)(size_t) = *(void (**)(size_t))*state;
-    for (size_t i = 0; i < 3; i++) {
-        run((size_t[]){ 0, 1, 7 }[i]);
-    }
-}
-
-struct row {
-    const char *name;
-    void (*run)(size_t piece);
-};
-
 int main(void) {
-    static struct rows all;
-    static const struct row rows[] = {
+    static const struct scenario scenarios[] = {
         { "reserved for a session that was closed", closed_while_reserved },
         { "reserved for a session that is too late", late_while_reserved },
         { "a statement that is not known, within a group of a session", unknown_in_a_group },
@@ -423,10 +379,5 @@ int main(void) {
         { "a job for nothing", a_job_for_nothing },
         { "a job that fails", a_job_fails },
     };
-    static void (*runs[sizeof rows / sizeof *rows])(size_t);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        runs[i] = rows[i].run;
-        rows_add(&all, rows[i].name, scenario, &runs[i]);
-    }
-    return rows_run("pg_pool_waits", &all);
+    return SCENARIOS_RUN("pg_pool_waits", scenarios);
 }

@@ -1,41 +1,5 @@
 /* Eviction from the store: what goes when room is wanted, and what stays. One thread. */
-#include "store_rig.h"
-
-static struct store_rig rig;
-static char bytes[STORE_MIB];
-
-static int setup(void **state) {
-    (void)state;
-    struct store_config config = store_rig_config(NULL);
-    store_rig_open(&rig, &config);
-    store_rig_fix(&rig);
-    store_online(rig.store, 0);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_offline(rig.store, 0);
-    store_offline(rig.store, 1);
-    store_rig_close(&rig);
-    return 0;
-}
-
-static struct store_figures figures(void) {
-    return store_rig_figures(&rig);
-}
-
-static struct span body_of(uint32_t len, char fill) {
-    memset(bytes, fill, len);
-    return span_of(bytes, len);
-}
-
-static void assert_body(const struct store_object *object, uint32_t len, char fill) {
-    static char copy[STORE_MIB];
-    assert_int_equal(object->body.len, len);
-    assert_true(store_copy(rig.store, copy, object->body.data, len));
-    assert_memory_equal(copy, body_of(len, fill).data, len);
-}
+#include "store_reader.h"
 
 /* One of 20 keys is asked for at each turn, and stays, while thousands come and go. */
 static void test_what_is_asked_for_stays(void **state) {

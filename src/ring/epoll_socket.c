@@ -273,13 +273,9 @@ void epoll_send(struct ring *ring, struct slot *base, const struct iovec *segmen
     struct epoll_slot *slot = epoll_slot_of(base);
     rm_assert(!slot->sending);
     rm_assert(!slot->sent_due);
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < n; i++) bytes += segments[i].iov_len;
-    rm_assert(bytes > 0);
-    rm_assert(bytes <= INT32_MAX);
     slot->segments = segments;
     slot->send_count = n;
-    slot->send_bytes = (uint32_t)bytes;
+    slot->send_bytes = ring_send_bytes(segments, n);
     slot->sent = 0;
     slot->sending = true;
     ring_count(&ring->counters.sends, 1);

@@ -46,6 +46,15 @@ extern const struct ring_backend ring_uring_backend; /* with -During=true */
 extern const struct ring_backend ring_epoll_backend; /* with -Depoll=true */
 extern const struct ring_backend ring_sim_backend __attribute__((weak)); /* linked into tests and benches only, as a whole */
 
+/* The bytes of a send: some, and no more than its result can tell. */
+static inline uint32_t ring_send_bytes(const struct iovec *segments, uint32_t n) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++) bytes += segments[i].iov_len;
+    rm_assert(bytes > 0);
+    rm_assert(bytes <= INT32_MAX);
+    return (uint32_t)bytes;
+}
+
 /* The head of each backend's own struct. The first line is the owner's hot data; `woken` and `finished` are written by other
  * threads and have a line of their own. */
 struct ring {
