@@ -8,7 +8,7 @@ import subprocess
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from measure import process, tracing
@@ -154,29 +154,33 @@ def idle_connections_possible():
     return min(IDLE_CONNECTIONS, hard - FILES_SPARE)
 
 
-def wakes_per_second(pid, seconds):
-    before = process.switches(pid)[0]
+def wakes_per_second(servers, seconds):
+    before = [process.switches(server.pid)[0] for server in servers]
     time.sleep(seconds)
-    return (process.switches(pid)[0] - before) / seconds
+    return [(process.switches(server.pid)[0] - n) / seconds for server, n in zip(servers, before)]
 
 
 def idle(build, folder, seconds):
-    """Memory of idle keep-alive connections, and how often an idle server wakes."""
+    """Memory of idle keep-alive connections, and how often an idle server wakes. Servers without connections sleep beside those
+    that hold some."""
     n = idle_connections_possible()
+    limit = (IDLE_RSS_BASE + IDLE_RSS_EACH * n) / MIB
     for io in ("uring", "epoll"):
-        with Arena(build, folder, f"idle-{io}", ["--io", io, "--max-connections", n + 100]) as arena:
-            limit = (IDLE_RSS_BASE + IDLE_RSS_EACH * n) / MIB
+        with ExitStack() as stack:
+            arena = stack.enter_context(Arena(build, folder, f"idle-{io}", ["--io", io, "--max-connections", n + 100]))
+            asleep = {workers: stack.enter_context(Arena(build, folder, f"asleep-{io}-{workers}", ["--io", io], workers=workers))
+                      for workers in (1, 4)}
             empty = process.memory(arena.pid)
             with held_connections(arena.port, n):
                 memory = process.memory(arena.pid)
-                each = (memory.resident - empty.resident) / n
-                yield at_most(f"RSS, {n} idle connections, {io}", limit, memory.resident / MIB, " MiB",
-                              f"{each:.0f} bytes each; {apart(memory)}")
-                yield at_most(f"wake-ups per second with them, {io}", IDLE_WAKES, wakes_per_second(arena.pid, seconds))
-        for workers in (1, 4):
-            with Arena(build, folder, f"asleep-{io}-{workers}", ["--io", io], workers=workers) as arena:
-                yield at_most(f"idle wake-ups per second and worker, {workers} workers, {io}", IDLE_WAKES,
-                              wakes_per_second(arena.pid, seconds) / workers, beside="all threads of the process counted")
+                wakes, *others = wakes_per_second([arena, *asleep.values()], seconds)
+            each = (memory.resident - empty.resident) / n
+            yield at_most(f"RSS, {n} idle connections, {io}", limit, memory.resident / MIB, " MiB",
+                          f"{each:.0f} bytes each; {apart(memory)}")
+            yield at_most(f"wake-ups per second with them, {io}", IDLE_WAKES, wakes)
+            for workers, wakes in zip(asleep, others):
+                yield at_most(f"idle wake-ups per second and worker, {workers} workers, {io}", IDLE_WAKES, wakes / workers,
+                              beside="all threads of the process counted")
 
 
 def all_checks(build, folder, seconds=1.0):
