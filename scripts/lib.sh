@@ -264,3 +264,25 @@ build() { # folder, meson options; $build_targets: some, $build_tests: what thos
     # shellcheck disable=SC2086 # a list of targets
     run ninja -C "$folder" ${build_targets:-} > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
 }
+
+# Tests wait more than they work. Meanwhile the configurations that come next are built, with the time that nobody else wants.
+ahead=''
+idle_class='nice -n 19'
+! chrt --idle 0 true 2> /dev/null || idle_class='chrt --idle 0'
+
+build_ahead() { # names, for each of which there is a function build_NAME that has no subshells: the trap is this shell's own
+    (
+        idly=$idle_class child=''
+        trap 'kill $child 2> /dev/null || true; wait; exit 1' TERM
+        for next in "$@"; do "build_$next" || true; done
+    ) > "$here/build/ahead.log" 2>&1 &
+    ahead=$!
+}
+
+# What is done then is done; the rest is built in the foreground, which also says what went wrong.
+stop_ahead() {
+    [ -n "$ahead" ] || return 0
+    kill "$ahead" 2> /dev/null || true
+    wait "$ahead" 2> /dev/null || true
+    ahead=''
+}

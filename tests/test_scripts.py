@@ -127,6 +127,20 @@ class Scripts(unittest.TestCase):
                 self.assertTrue(done.stdout.startswith("usage: " + name))
         self.assertEqual(self.log(), "")
 
+    # ------------------------------------------------------------------------------------------------- ahead ----
+
+    def test_what_is_built_ahead_is_ended_when_its_turn_comes(self):
+        self.stand_in("meson", 'echo "setup" >> "$FAKES/log"; touch "$2/build.ninja"')
+        self.stand_in("ninja", f'echo "$$ $(awk \'{{print $41}}\' /proc/$$/stat)" > "{self.fakes}/ninja.new"\n'
+                               f'mv "{self.fakes}/ninja.new" "{self.fakes}/ninja"; exec sleep 100')
+        (self.tree / "meson.build").write_text("")
+        done = self.lib('build_this() { build "$here/build/this"; }; mkdir build; build_ahead broken this\n'
+                        'while [ ! -f "$FAKES/ninja" ]; do sleep 0.02; done; stop_ahead; cat "$FAKES/ninja"')
+        pid, policy = map(int, done.stdout.split())
+        may = self.sh("sh", "-c", "chrt --idle 0 true").returncode == 0
+        self.assertEqual((done.returncode, policy), (0, os.SCHED_IDLE if may else os.SCHED_OTHER), done.stderr)
+        self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+
     # ---------------------------------------------------------------------------------------------- packages ----
 
     def test_installs_only_what_is_missing(self):
