@@ -103,7 +103,7 @@ static void *run_side(void *arg) {
             store_quiet(side->store, side->reader);
         }
     }
-    side->ns = (double)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin) / HITS;
+    side->ns = (double)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin) / (double)HITS;
     store_offline(side->store, side->reader);
     if (misses > 0) {
         give_up("a key was not found", EXIT_WITHOUT);

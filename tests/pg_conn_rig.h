@@ -22,7 +22,7 @@
 
 enum rig_statement { RIG_ITEMS, RIG_MORE, RIG_SHARED, RIG_TWIN, RIG_UPDATE, RIG_RETURNING, RIG_NEW, RIG_LOCAL, RIG_OWN_COUNT };
 
-enum { RIG_STATEMENTS = RIG_OWN_COUNT + PG_INTERNAL_COUNT, RIG_QUERIES = 64, RIG_SLOTS = 128, RIG_BLOCKS = 64 };
+enum { RIG_STATEMENTS = (int)RIG_OWN_COUNT + (int)PG_INTERNAL_COUNT, RIG_QUERIES = 64, RIG_SLOTS = 128, RIG_BLOCKS = 64 };
 
 /* One set of memory: plans are large, so it is made once and opened again and again. */
 struct pg_rig {

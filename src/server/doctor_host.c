@@ -165,7 +165,7 @@ static double price_of(void (*call)(void)) {
             call();
         }
         clock_gettime(CLOCK_MONOTONIC, &to);
-        double price = elapsed_ns(&from, &to) / CLOCK_READS;
+        double price = elapsed_ns(&from, &to) / (double)CLOCK_READS;
         best = round == 0 || price < best ? price : best;
     }
     return best;

@@ -184,9 +184,9 @@ bool doctor_judge_listen(const struct doctor_facts *facts, struct doctor_verdict
 
 /* A clock of the vDSO costs tens of nanoseconds; one that enters the kernel costs at least what a system call does. */
 bool doctor_judge_clock(const struct doctor_facts *facts, struct doctor_verdict *out) {
-    enum { CLOCK_CHEAP_NS = 100 };
+    const double clock_cheap_ns = 100;
     const char *source = facts->clock_source[0] != '\0' ? facts->clock_source : "unknown";
-    if (facts->clock_ns > CLOCK_CHEAP_NS && facts->clock_ns > 0.8 * facts->call_ns) {
+    if (facts->clock_ns > clock_cheap_ns && facts->clock_ns > 0.8 * facts->call_ns) {
         return doctor_say(out, DOCTOR_WARN, "choose a clock source that the vDSO can read (tsc, kvm-clock): "
                           "/sys/devices/system/clocksource/clocksource0/available_clocksource",
                           "reading the clock takes %.0f ns, as a system call does (%.0f ns); clock source: %s", facts->clock_ns,

@@ -294,7 +294,7 @@ bool doctor_judge_zero_copy(const struct doctor_facts *facts, struct doctor_verd
 
 static bool judge_serving(const struct doctor_facts *facts, const struct doctor_serving *serving, enum ring_choice io,
                           struct doctor_verdict *out) {
-    enum { SLOW_MS = 500 };
+    const double slow_ms = 500;
     if (!serving->compiled || !serving->tried) {
         return false;
     }
@@ -307,7 +307,7 @@ static bool judge_serving(const struct doctor_facts *facts, const struct doctor_
                           serving->why);
     }
     double ms = (double)serving->first_ns / 1e6;
-    if (ms > SLOW_MS) {
+    if (ms > slow_ms) {
         return doctor_say(out, DOCTOR_WARN, "see whether the machine is busy, or its CPU throttled",
                           "the first request was answered %.0f ms after the start, a slow one", ms);
     }
