@@ -216,7 +216,7 @@ static void zc_registers_what_is_wanted(struct rig *rig) {
         { "send=zc:1", RING_REGION_OUTPUT, 64 * KIB, 64 * KIB },
         { "send=zc:1,slab=128K", RING_REGION_OUTPUT, 512 * KIB, 128 * KIB },
         { "send=zc:1", RING_REGION_STORE, 64 * KIB, 0 },
-        { "store=registered", RING_REGION_STORE, 8192 * KIB, 8192 * KIB },
+        { "store=registered", RING_REGION_STORE, 1024 * KIB, 1024 * KIB },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct ring_report report = { 0 };
