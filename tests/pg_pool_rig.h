@@ -92,6 +92,7 @@ struct rig {
 
 /* With the configuration's defaults but connections, inflight and what the caller changes in rig->config before rig_start. */
 void rig_init(struct rig *rig, uint32_t connections, uint32_t inflight, uint64_t seed);
+void rig_alternate(struct rig *rig); /* results change with their statement's version: int4, int8, int4, numeric, int4 ... */
 void rig_start(struct rig *rig);
 void rig_release(struct rig *rig); /* checks that nothing is left: blocks, queries, slots; see rig->fault */
 

@@ -146,14 +146,14 @@ static void complete(struct pg_backend *b, uint64_t rows) {
     const char *tag = statement->tag != NULL ? statement->tag : "SELECT";
     note_execution(b);
     if (statement->counted || statement->tag == NULL) {
-        say_complete_count(b, tag, statement->column_count == 0 && statement->what != PG_DO_ANSWER ? 1 : rows);
+        say_complete_count(b, tag, b->portal.shape.count == 0 && statement->what != PG_DO_ANSWER ? 1 : rows);
     } else {
         say_complete(b, tag);
     }
 }
 
 static void do_rows(struct pg_backend *b) {
-    for (uint32_t i = 0; i < b->portal.statement->rows && b->portal.statement->column_count > 0; i++) {
+    for (uint32_t i = 0; i < b->portal.statement->rows && b->portal.shape.count > 0; i++) {
         say_plain_row(b, i);
     }
 }
@@ -247,6 +247,20 @@ static struct pg_server_statement *find_sql(struct pg_server *server, const char
     return NULL;
 }
 
+struct pg_server_shape server_shape(const struct pg_server_statement *statement, uint32_t version) {
+    return statement->shape_count > 0 ? statement->shapes[version % statement->shape_count]
+                                      : (struct pg_server_shape){ statement->columns, statement->column_count };
+}
+
+/* Its table was altered since it was prepared, and has not become again what it was. */
+static bool changed(const struct prepared *prepared) {
+    const struct pg_server_statement *statement = prepared->statement;
+    if (statement->shape_count == 0) {
+        return prepared->version != statement->version;
+    }
+    return server_shape(statement, prepared->version).columns != server_shape(statement, statement->version).columns;
+}
+
 void pg_backend_discard(struct pg_backend *b) {
     for (uint32_t i = 0; i < PG_BACKEND_STATEMENTS_MAX; i++) {
         b->prepared[i].used = false;
@@ -277,6 +291,9 @@ static void on_parse(struct pg_backend *b, struct reader *r) {
     struct pg_server *server = b->server;
     server->parses++;
     struct pg_server_statement *statement = find_sql(server, sql);
+    if (statement != NULL && statement->shape_count > 0 && server_chance(server, server->chances.alter)) {
+        statement->version++;
+    }
     if (server_chance(server, server->chances.discard)) {
         pg_backend_discard(b);
     }
@@ -351,9 +368,9 @@ static bool bind_values(struct portal *portal, struct reader *r) {
 }
 
 static bool bind_formats(struct portal *portal, struct reader *r) {
-    uint32_t columns = portal->statement->column_count;
+    uint32_t columns = portal->shape.count;
     uint16_t formats[2048] = { 0 };
-    uint32_t n = take_formats(r, formats, columns > 1 ? columns : 1);
+    uint32_t n = take_formats(r, formats, sizeof formats / sizeof *formats);
     portal->formats = calloc(columns + 1, sizeof *portal->formats);
     assert(portal->formats != NULL);
     for (uint32_t i = 0; i < columns; i++) {
@@ -362,7 +379,8 @@ static bool bind_formats(struct portal *portal, struct reader *r) {
     return n <= 1 || n == columns;
 }
 
-static void bind_portal(struct pg_backend *b, struct pg_server_statement *statement, struct reader *r) {
+static void bind_portal(struct pg_backend *b, const struct prepared *prepared, struct reader *r) {
+    struct pg_server_statement *statement = prepared->statement;
     struct portal *portal = &b->portal;
     server_portal_drop(portal);
     size_t len = (size_t)(r->end - r->p);
@@ -371,14 +389,26 @@ static void bind_portal(struct pg_backend *b, struct pg_server_statement *statem
     memcpy(portal->copy, r->p, len);
     struct reader copy = { (unsigned char *)portal->copy, (unsigned char *)portal->copy + len, false };
     portal->statement = statement;
-    if (!bind_values(portal, &copy) || !bind_formats(portal, &copy) || !whole(&copy)) {
+    portal->shape = server_shape(statement, prepared->version);
+    bool values = bind_values(portal, &copy), formats = values && bind_formats(portal, &copy);
+    if (!values || !whole(&copy) || (!formats && statement->shape_count == 0)) {
         server_complain(b, "a malformed Bind of: %s", statement->sql);
+    } else if (!formats) {
+        server_fail(b, "08P01", "bind message has too few result formats, or too many", NULL, "PortalSetResultFormat");
     } else if (portal->value_count != statement->type_count) {
         server_complain(b, "Bind with %u parameters instead of %u: %s", portal->value_count, statement->type_count, statement->sql);
     } else {
         portal->open = true;
         say_empty(b, '2');
     }
+}
+
+static bool refuse_changed(struct pg_backend *b, const struct prepared *prepared) {
+    if (changed(prepared)) {
+        server_fail(b, "0A000", "cached plan must not change result type", NULL, "RevalidateCachedQuery");
+        return true;
+    }
+    return false;
 }
 
 static void on_bind(struct pg_backend *b, struct reader *r) {
@@ -403,11 +433,9 @@ static void on_bind(struct pg_backend *b, struct reader *r) {
     if (refused(b, prepared->statement)) {
         return;
     }
-    if (prepared->version != prepared->statement->version) {
-        server_fail(b, "0A000", "cached plan must not change result type", NULL, "RevalidateCachedQuery");
-        return;
+    if (!refuse_changed(b, prepared)) {
+        bind_portal(b, prepared, r);
     }
-    bind_portal(b, prepared->statement, r);
 }
 
 static void on_describe(struct pg_backend *b, struct reader *r) {
@@ -420,7 +448,7 @@ static void on_describe(struct pg_backend *b, struct reader *r) {
     }
     if (*what == 'P') {
         if (b->portal.open) {
-            say_columns(b, b->portal.statement, b->portal.formats);
+            say_columns(b, b->portal.shape, b->portal.formats);
         } else {
             server_fail(b, "34000", "portal does not exist", NULL, NULL);
         }
@@ -432,7 +460,9 @@ static void on_describe(struct pg_backend *b, struct reader *r) {
         return;
     }
     say_parameters(b, prepared->statement);
-    say_columns(b, prepared->statement, NULL);
+    if (!refuse_changed(b, prepared)) {
+        say_columns(b, server_shape(prepared->statement, prepared->version), NULL);
+    }
 }
 
 /* FATAL, silence or an error, by chance. */

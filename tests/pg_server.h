@@ -55,6 +55,12 @@ struct pg_server_column {
     uint32_t oid;
 };
 
+/* Columns of a result. */
+struct pg_server_shape {
+    const struct pg_server_column *columns;
+    uint32_t count;
+};
+
 /* One SQL text. Unused members are 0. */
 struct pg_server_statement {
     const char *sql;                        /* exactly */
@@ -71,14 +77,18 @@ struct pg_server_statement {
     uint64_t sleep_ns;                      /* before the first row */
     pg_server_answer_fn *answer;
     const char *parse_sqlstate;             /* Parse fails with it */
-    uint32_t version;                       /* the test counts it up: those who have it prepared get 0A000 */
+    uint32_t version;                       /* the test counts it up: those who have it prepared get 0A000, */
+    const struct pg_server_shape *shapes;   /* unless the columns are those that they know: version % shape_count, instead of
+                                               `columns`, which count in the other cases */
+    uint32_t shape_count;
 };
 
 /* Chances: 1 in so many; 0: never. */
 struct pg_server_chances {
     uint32_t noise;    /* before a message: a notice, a parameter or a notification */
     uint32_t discard;  /* before a Parse or Bind: all prepared statements are forgotten (26000 follows) */
-    uint32_t alter;    /* before a Bind: the statement's version counts up (0A000 follows) */
+    uint32_t alter;    /* before a Bind of a name: the statement's version counts up (0A000 follows); before a Parse, too,
+                          when it has shapes */
     uint32_t exists;   /* before a Parse with a name: somebody has prepared it already (42P05 follows) */
     uint32_t error;    /* an Execute fails with XX001 */
     uint32_t die;      /* a connection ends at some byte of its output, below die_bytes */

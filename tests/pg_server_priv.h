@@ -20,6 +20,7 @@ struct prepared {
 struct portal {
     bool open;
     struct pg_server_statement *statement;
+    struct pg_server_shape shape;
     char *copy; /* of the Bind that values point into */
     struct pg_server_value values[PG_BACKEND_VALUES_MAX];
     uint32_t value_count;
@@ -69,6 +70,7 @@ void server_perform(struct pg_backend *b); /* the portal, when its time has come
 void server_fail(struct pg_backend *b, const char *sqlstate, const char *message, const char *constraint,
                  const char *routine);
 void server_portal_drop(struct portal *portal);
+struct pg_server_shape server_shape(const struct pg_server_statement *statement, uint32_t version);
 
 /* pg_server_say.c */
 void bytes_add(struct bytes *bytes, const void *data, size_t len);
@@ -87,7 +89,7 @@ void say_complete(struct pg_backend *b, const char *tag);
 void say_complete_count(struct pg_backend *b, const char *tag, uint64_t count);
 void say_ready(struct pg_backend *b);
 void say_startup(struct pg_backend *b);
-void say_columns(struct pg_backend *b, const struct pg_server_statement *statement, const uint16_t *formats);
+void say_columns(struct pg_backend *b, struct pg_server_shape shape, const uint16_t *formats);
 void say_parameters(struct pg_backend *b, const struct pg_server_statement *statement);
 void say_copy(struct pg_backend *b, char type);
 void say_plain_row(struct pg_backend *b, uint32_t number);

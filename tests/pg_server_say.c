@@ -7,7 +7,7 @@
 
 #include "pg_server_priv.h"
 
-enum { OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_JSONB = 3802 };
+enum { OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_NUMERIC = 1700, OID_JSONB = 3802 };
 
 void bytes_add(struct bytes *bytes, const void *data, size_t len) {
     if (bytes->len + len > bytes->room) {
@@ -145,18 +145,18 @@ void say_parameters(struct pg_backend *b, const struct pg_server_statement *stat
 }
 
 /* formats NULL: of a statement, which has none yet. */
-void say_columns(struct pg_backend *b, const struct pg_server_statement *statement, const uint16_t *formats) {
-    if (statement->column_count == 0) {
+void say_columns(struct pg_backend *b, struct pg_server_shape shape, const uint16_t *formats) {
+    if (shape.count == 0) {
         say_empty(b, 'n');
         return;
     }
     size_t at = say_begin(b, 'T');
-    say_u16(b, (uint16_t)statement->column_count);
-    for (uint32_t i = 0; i < statement->column_count; i++) {
-        say_text(b, statement->columns[i].name);
+    say_u16(b, (uint16_t)shape.count);
+    for (uint32_t i = 0; i < shape.count; i++) {
+        say_text(b, shape.columns[i].name);
         say_u32(b, 0);
         say_u16(b, 0);
-        say_u32(b, statement->columns[i].oid);
+        say_u32(b, shape.columns[i].oid);
         say_u16(b, 4);
         say_u32(b, UINT32_MAX);
         say_u16(b, formats != NULL ? formats[i] : 0);
@@ -217,14 +217,14 @@ void say_noise(struct pg_backend *b) {
 /* ----------------------------------------------------------------------------------------------------------- rows ---- */
 
 static const struct pg_server_column *row_column(const struct pg_backend *b) {
-    assert(b->row_fields < b->portal.statement->column_count);
-    return &b->portal.statement->columns[b->row_fields];
+    assert(b->row_fields < b->portal.shape.count);
+    return &b->portal.shape.columns[b->row_fields];
 }
 
 void pg_backend_row_begin(struct pg_backend *b) {
     b->row_at = say_begin(b, 'D');
     b->row_fields = 0;
-    say_u16(b, (uint16_t)b->portal.statement->column_count);
+    say_u16(b, (uint16_t)b->portal.shape.count);
 }
 
 void pg_backend_row_null(struct pg_backend *b) {
@@ -272,7 +272,7 @@ void pg_backend_row_text(struct pg_backend *b, struct span value) {
 }
 
 void pg_backend_row_end(struct pg_backend *b) {
-    assert(b->row_fields == b->portal.statement->column_count);
+    assert(b->row_fields == b->portal.shape.count);
     say_end(b, b->row_at);
 }
 
@@ -280,12 +280,13 @@ void pg_backend_row_end(struct pg_backend *b) {
 void say_plain_row(struct pg_backend *b, uint32_t number) {
     const struct portal *portal = &b->portal;
     pg_backend_row_begin(b);
-    for (uint32_t i = 0; i < portal->statement->column_count; i++) {
+    for (uint32_t i = 0; i < portal->shape.count; i++) {
+        uint32_t oid = portal->shape.columns[i].oid;
         if (i >= portal->value_count) {
             pg_backend_row_int(b, number);
         } else if (portal->values[i].null) {
             pg_backend_row_null(b);
-        } else if (binary_bytes(portal->statement->columns[i].oid) > 0) {
+        } else if (binary_bytes(oid) > 0 || oid == OID_NUMERIC) {
             pg_backend_row_int(b, portal->values[i].integer);
         } else {
             pg_backend_row_text(b, portal->values[i].bytes);
