@@ -146,7 +146,7 @@ struct pg_figures {
     uint64_t healed;      /* prepared anew, */
     uint64_t skipped;     /* skipped by the error of another of the run */
     uint64_t parses;      /* Parse messages */
-    uint64_t describes;
+    uint64_t describes;   /* statements, ahead of their queries: what rides with a Parse does not count */
     uint64_t connects, connect_failures, lost; /* connections */
     uint64_t cancels, kills, quarantined, left; /* left: queries whose owner went */
     uint64_t notices, notifications;

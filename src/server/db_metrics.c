@@ -48,7 +48,7 @@ static const struct metric counters[] = {
     PG(healed, "db_client_reprepares_total", "Queries whose statement had to be prepared anew."),
     PG(skipped, "db_client_skipped_total", "Queries that were sent again because another one of their Sync failed."),
     PG(parses, "db_client_parses_total", "Statements that were prepared."),
-    PG(describes, "db_client_describes_total", "Statements that were described."),
+    PG(describes, "db_client_describes_total", "Statements that were described before queries of them were sent."),
     PG(connects, "db_client_connections_created_total", "Connections that came up."),
     PG(connect_failures, "db_client_connection_failures_total", "Attempts to connect that failed."),
     PG(lost, "db_client_connections_lost_total", "Connections that were lost while they served."),

@@ -56,7 +56,7 @@ struct rm_query {
     bool ends;             /* it ends its session: commit, rollback */
     bool spoiled;          /* it was to commit, and is a rollback: struct db_session.spoiled */
     bool starved;          /* its rows found no block */
-    bool broken;           /* a value was none of its type */
+    bool broken;           /* a value was none of its type: no server does that, as rows are read by the columns they have */
     bool moved;            /* its rows are in a response already */
     char room[QUERY_ROOM_BYTES];
 };
