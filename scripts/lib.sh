@@ -76,11 +76,20 @@ choose_package() {
     return 1
 }
 
-# Fetches a package and unpacks it under build/deps/tools: nothing is configured, nothing is started.
+# The libraries among the dependencies of a package that are not installed.
+libraries_of() {
+    LC_ALL=C apt-cache depends "$1" 2> /dev/null | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | while read -r library; do
+        dpkg-query -W -f '${Status}\n' "$library" 2> /dev/null | grep -q 'ok installed' || echo "$library"
+    done
+}
+
+# Fetches a package and its libraries and unpacks them under build/deps/tools: nothing is configured, nothing is started.
 unpack_package() {
     tools=$here/build/deps/tools
     mkdir -p "$tools"
-    (cd "$tools" && apt-get -q download "$1" > "$tools/apt.log" 2>&1 && dpkg-deb -x "$1"_*.deb . && rm -f "$1"_*.deb)
+    # shellcheck disable=SC2046 # names
+    (cd "$tools" && rm -f ./*.deb && apt-get -q download "$1" $(libraries_of "$1") > apt.log 2>&1 &&
+        for file in ./*.deb; do dpkg-deb -x "$file" . || exit 1; done && rm -f ./*.deb)
 }
 
 install_packages() { # names; output is shown only when it fails

@@ -8,30 +8,45 @@ from pathlib import Path
 import arena
 import cluster
 
-UNPACKED = Path(__file__).resolve().parent.parent / "build/deps/tools/usr/sbin"
+UNPACKED = Path(__file__).resolve().parent.parent / "build/deps/tools/usr"  # by ./check, with the libraries that it needs
+
+
+def libraries():
+    return [path for path in UNPACKED.glob("lib/*/*.so*") if path.is_file()]
+
+
+def environment(*folders):
+    """With the folders of its libraries."""
+    given = [os.environ["LD_LIBRARY_PATH"]] if "LD_LIBRARY_PATH" in os.environ else []
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join([*map(str, folders), *given])}
 
 
 def program():
-    """pgbouncer, installed or unpacked by ./check."""
-    found = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin:{UNPACKED}")
+    """(pgbouncer, installed or unpacked; what it says of its version)"""
+    found = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin:{UNPACKED / 'sbin'}")
     if found is None:
         raise arena.Skipped("pgbouncer is missing (package pgbouncer)")
-    return found
+    done = subprocess.run([found, "--version"], capture_output=True, text=True, check=False,
+                          env=environment(*{path.parent for path in libraries()}))
+    if done.returncode != 0:
+        raise arena.Skipped(f"pgbouncer does not run: {done.stderr.strip()}")
+    return found, done.stdout
 
 
 def keeps_statements():
     """Whether it follows prepared statements from one server connection to the next: 1.21 and later."""
-    text = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True).stdout
-    return tuple(int(n) for n in re.search(r"(\d+)\.(\d+)", text).groups()) >= (1, 21)
+    return tuple(int(n) for n in re.search(r"(\d+)\.(\d+)", program()[1]).groups()) >= (1, 21)
 
 
 class Pooler:
     """One that may be killed and started again, always at the same port. With fewer connections to the server than clients have."""
 
     def __init__(self, db, settings):
-        self.program = program()
         self.folder = Path(db.base, "pooler")
         self.folder.mkdir()
+        # Copies, because whoever it runs as may not be able to go where this tree is.
+        for file in (program()[0], *libraries()):
+            shutil.copy(file, self.folder)
         self.config = self.folder / "pgbouncer.ini"
         self.port = cluster.free_port()
         self.url = f"postgresql://arena@127.0.0.1:{self.port}/arena"
@@ -49,8 +64,9 @@ class Pooler:
         self.process = None
 
     def start(self):
-        self.process = subprocess.Popen([self.program, self.config], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL, **self.ids)
+        self.process = subprocess.Popen([self.folder / "pgbouncer", self.config], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(self.folder),
+                                        **self.ids)
 
     def kill(self):
         if self.process is not None:

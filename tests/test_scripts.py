@@ -195,6 +195,14 @@ class Scripts(unittest.TestCase):
         self.assertIn("apt-get -q download daemon", self.log())
         self.assertNotIn("install daemon", self.log())
 
+    def test_unpacked_with_its_libraries(self):
+        self.stand_in("apt-cache", '[ $1 = depends ] || { echo "  Candidate: 1.0"; exit; }\n'
+                      'printf "%s\\n" "  PreDepends: libother" "  Depends: libc6" "  Depends: libabsent9" "  Depends: tool" '
+                      '" |Depends: libeither" "  Suggests: libmore"')
+        self.stand_in("dpkg-query", 'for n; do :; done; [ $n = libc6 ] && echo "install ok installed"')
+        self.lib("id() { echo 1000; }; need extra")
+        self.assertIn("apt-get -q download daemon libabsent9\n", self.log())
+
     def quietly(self, conf):
         """Installs the daemon; what the configuration said meanwhile."""
         self.stand_in("apt-get", f'cp "{conf}" "$FAKES/seen"; [ ! -f "$FAKES/offline" ]')
