@@ -1,14 +1,35 @@
-"""Starts and stops arena for tests: a free port, the start line, the exit code. Standard library only."""
+"""Starts and stops arena for tests: a free port, the start line, the exit code. Standard library only.
+
+A test waits for what it wants to see (`until`), however slow the machine is. Where a moment is all that there is to see something
+in, the test says how long it lasts (`within`): a failure after that is the machine's, and the case runs again."""
+import atexit
+import contextlib
+import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
-START_SECONDS = 20
-STOP_SECONDS = 20
+START_SECONDS = 60
+STOP_SECONDS = 60
+PATIENCE_SECONDS = 60  # for what must happen at some time
+TRIES = 6              # of a case for whose moments the machine was too slow
+
+
+def raise_soft_limit():
+    """As many descriptors as we may have: servers inherit it. Far fewer than some systems allow, where each one costs memory."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 20000 if hard == resource.RLIM_INFINITY else min(20000, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+raise_soft_limit()
 
 
 class Arena:
@@ -18,6 +39,7 @@ class Arena:
         self.command = [program, "--listen", listen, *flags]
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=env,
                                         preexec_fn=preexec_fn)
+        atexit.register(self._kill)
         self.lines = []
         self.port = None
         self.backend = None
@@ -29,6 +51,12 @@ class Arena:
             self.process.wait()
             self.reader.join()
             raise RuntimeError(f"{' '.join(self.command)} did not start:\n" + "".join(self.lines))
+
+    def _kill(self):
+        """What a failed case has left behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def _read(self):
         for line in self.process.stderr:
@@ -119,8 +147,79 @@ def get(port, target):
         return read_response(sock)
 
 
+def until(condition, what, seconds=PATIENCE_SECONDS):
+    """Waits; how long it took."""
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > seconds:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def active_requests(port):
+    """How many have begun and not ended, without the one that asks."""
+    return int(re.search(rb"\nhttp_server_active_requests (\d+)", get(port, "/metrics")[2]).group(1)) - 1
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+def free_port():
+    """One that a program may be told to listen on. The kernel gives it to nobody else meanwhile: it is none of those that it
+    chooses from. Another test may take it only if it begins to look at the same place: where that is depends on the process."""
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    room = range(10000, low) if low > 12000 else range(10000, 65000)
+    for i in range(len(room)):
+        port = room[(os.getpid() * 61 + next_port[0] + i) % len(room)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            next_port[0] += i + 1
+            return port
+    raise RuntimeError("no port is free")
+
+
+next_port = [0]
+
+
 class Skipped(Exception):
     """Raised by a case that can't be run here; says why."""
+
+
+class TooLate(Exception):
+    """The machine was too slow to see what there was to see. The case runs again, some times."""
+
+
+@contextlib.contextmanager
+def within(seconds, what):
+    """For what holds for a moment only. What fails inside in time has failed; what fails later is TooLate."""
+    started = time.monotonic()
+    try:
+        yield
+    except (Skipped, TooLate):
+        raise
+    except Exception as error:
+        took = time.monotonic() - started
+        if took > seconds:
+            raise TooLate(f"{what}: {took:.2f} s of {seconds} s: {type(error).__name__}: {error}") from error
+        raise
+
+
+def patiently(function):
+    """Calls it, and again when it was too late for something. The last time that is a failure."""
+    for left in reversed(range(TRIES)):
+        try:
+            return function()
+        except TooLate as why:
+            if left == 0:
+                raise
+            print(f"             again: {why}", flush=True)
 
 
 def run_cases(cases):
@@ -129,7 +228,7 @@ def run_cases(cases):
     for name, function in cases:
         started = time.monotonic()
         try:
-            function()
+            patiently(function)
         except Skipped as why:
             skipped += 1
             print(f"[  SKIPPED ] {name}: {why}")

@@ -5,6 +5,7 @@ long, and what clients are told.
 usage: cache.py ARENA [CASE]
 """
 import concurrent.futures
+import itertools
 import random
 import sys
 import time
@@ -19,8 +20,17 @@ WORKERS = 4
 COLD_CLIENTS = 50
 KEYS = 1000
 TTL_SECONDS = 1.0  # of /slow and /slow-grace
-patience = 1  # how much longer a sanitizer may take
 FLAGS = ["--workers", str(WORKERS), "--store-bytes", "16M", "--cached-ttl", "60s"]
+
+
+def kept(more_seconds=0.0):
+    """What begins now and is kept after `more_seconds` at the earliest is there until this is over."""
+    return arena.within(0.95 * TTL_SECONDS + more_seconds, "the time to live")
+
+
+def begun(server, key, times=1):
+    """Waits until the handler was called so often."""
+    arena.until(lambda: ask(server.port, f"/slow-count/{key}").body == b"%d" % times, f"execution {times} of {key}")
 
 
 # --------------------------------------------------------------------------------------------------- coalescing ----
@@ -29,7 +39,7 @@ def one_execution(server):
     """50 clients who ask for what is not there yet: one runs the handler, the others wait for it, whichever worker has them."""
     for ms in (300, 50, 5, 0):
         key = new_key()
-        with Clients(server.port, COLD_CLIENTS) as clients:
+        with Clients(server.port, COLD_CLIENTS) as clients, kept():
             for client in clients:
                 client.send(f"/slow/{key}?ms={ms}&bytes=600")
             answers = [client.receive() for client in clients]
@@ -78,7 +88,7 @@ def zipf(server):
             apart = run[n][1] - run[n - 1][0]
             expect(apart >= TTL_SECONDS, f"key {key} was executed again after {apart:.3f} s")
     print(f"  {asked} requests, {executions} executions, hit ratio {hits / asked:.4f}")
-    expect(hits > asked / 2, "hardly anything was a hit")
+    expect(hits > asked / 10, "hardly anything was a hit")  # far fewer than on an idle machine, and far more than none
 
 
 def leader_leaves(server):
@@ -86,24 +96,26 @@ def leader_leaves(server):
     for reset in (False, True):
         key = new_key()
         target = f"/slow/{key}?ms=400"
-        leader = Client(server.port).send(target)
-        time.sleep(0.1)
-        with Clients(server.port, 12) as clients:
-            for client in clients:
-                client.send(target)
-            time.sleep(0.05)
-            leader.close(reset)
-            same([client.receive().body for client in clients], [b"1"] * 12, "answers")
-        answer = ask(server.port, target)
-        same((answer.body, answer.cache), (b"1", "HIT"), "later")
+        with kept(0.4):
+            leader = Client(server.port).send(target)
+            begun(server, key)
+            with Clients(server.port, 12) as clients:
+                for client in clients:
+                    client.send(target)
+                time.sleep(0.05)
+                leader.close(reset)
+                same([client.receive().body for client in clients], [b"1"] * 12, "answers")
+            answer = ask(server.port, target)
+            same((answer.body, answer.cache), (b"1", "HIT"), "later")
     for reset in (False, True):  # nobody waits: it is kept all the same
         key = new_key()
-        leader = Client(server.port).send(f"/slow/{key}?ms=200")
-        time.sleep(0.05)
-        leader.close(reset)
-        time.sleep(0.4)
-        answer = ask(server.port, f"/slow/{key}?ms=200")
-        same((answer.body, answer.cache), (b"1", "HIT"), "nobody waited")
+        with kept(0.2):
+            leader = Client(server.port).send(f"/slow/{key}?ms=200")
+            begun(server, key)
+            leader.close(reset)
+            time.sleep(0.4)
+            answer = ask(server.port, f"/slow/{key}?ms=200")
+            same((answer.body, answer.cache), (b"1", "HIT"), "nobody waited")
 
 
 def not_to_be_kept(server):
@@ -117,41 +129,43 @@ def not_to_be_kept(server):
             answers = [client.receive() for client in clients]
             same({answer.cache for answer in answers} & {"HIT", "STALE"}, set(), f"{how}: X-Cache")
             same(sorted(answer.number for answer in answers), list(range(1, 9)), f"{how}: each has its own")
-            begun = time.monotonic()
-            for client in clients:
-                client.send(target)
-            same(sorted(client.receive().number for client in clients), list(range(9, 17)), f"{how}: again")
-            took = time.monotonic() - begun
-            expect(took < 0.75 * patience, f"{how}: they waited for each other: {took:.2f} s")
+            with arena.within(0.75, "eight at once"):
+                started = time.monotonic()
+                for client in clients:
+                    client.send(target)
+                same(sorted(client.receive().number for client in clients), list(range(9, 17)), f"{how}: again")
+                took = time.monotonic() - started
+                expect(took < 0.75, f"{how}: they waited for each other: {took:.2f} s")
 
 
 def bounded_waiting(program, io):
     """Too many who wait are told to come later, at once; who has waited for too long runs the handler."""
     with arena.Arena(program, "--io", io, "--workers", "1", "--cache-waiters", "3", "--cache-wait", "800ms") as server:
         key = new_key()
-        with Clients(server.port, 10) as clients:
-            clients[0].send(f"/slow/{key}?ms=700")
-            time.sleep(0.02)
-            begun = time.monotonic()
-            for client in list(clients)[1:]:
-                client.send(f"/slow/{key}?ms=700")
-            answers = [client.receive() for client in list(clients)[4:]]
-            expect(time.monotonic() - begun < 0.5, "they were kept waiting for their 503")
+        with Clients(server.port, 10) as clients, kept(0.7):
+            with arena.within(0.65, "the one they wait for"):
+                started = time.monotonic()
+                clients[0].send(f"/slow/{key}?ms=700")
+                begun(server, key)
+                for client in list(clients)[1:]:
+                    client.send(f"/slow/{key}?ms=700")
+                answers = [client.receive() for client in list(clients)[4:]]
+                expect(time.monotonic() - started < 0.65, "they were kept waiting for their 503")
             same({answer.status for answer in answers}, {503}, "those that are too many")
             expect(all(int(answer.fields["retry-after"]) >= 1 for answer in answers), f"Retry-After: {answers[0]}")
             same([client.receive().body for client in list(clients)[:4]], [b"1"] * 4, "the others")
         same(ask(server.port, f"/slow-count/{key}").body, b"1", "executions")
         key = new_key()
-        with Clients(server.port, 3) as clients:
-            begun = time.monotonic()
+        with Clients(server.port, 3) as clients, arena.within(2.4, "the one they wait for"):
+            started = time.monotonic()
             clients[0].send(f"/slow/{key}?ms=2500")
-            time.sleep(0.1)
+            begun(server, key)
             for client in (clients[1], clients[2]):
                 client.send(f"/slow/{key}?ms=10")
             answers = [client.receive() for client in (clients[1], clients[2])]
-            took = time.monotonic() - begun
+            took = time.monotonic() - started
             same(sorted(answer.number for answer in answers), [2, 3], "those that have waited for too long")
-            expect(0.9 <= took < 2, f"after {took:.3f} s: each has a deadline of its own")
+            expect(0.8 <= took < 2.4, f"after {took:.3f} s: each has a deadline of its own")
             same(clients[0].receive().number, 1, "the one they waited for")
         nothing_is_held(server)
 
@@ -159,11 +173,13 @@ def bounded_waiting(program, io):
 # -------------------------------------------------------------------------------------------------------- HTTP ----
 
 etags = {}  # by backend
+numbers = itertools.count(1000)  # of /cached/N, each once
 
 
 def what_clients_are_told(server):
     with Client(server.port) as client:
-        target = f"/cached/{random.randrange(10**6)}?bytes=1024"
+        target = f"/cached/{next(numbers)}?bytes=1024"
+        started = time.monotonic()
         miss = client.ask(target)
         hit = client.ask(target)
         same((miss.status, miss.cache, hit.status, hit.cache), (200, "MISS", 200, "HIT"), "MISS, then HIT")
@@ -172,7 +188,7 @@ def what_clients_are_told(server):
         for name in ("etag", "content-type", "cache-control", "content-length"):
             same(hit.fields.get(name), miss.fields.get(name), name)
         expect("etag" in hit.fields and "cache-control" in hit.fields, f"fields: {hit}")
-        expect("age" in hit.fields and int(hit.fields["age"]) <= 1, f"Age: {hit}")
+        expect("age" in hit.fields and int(hit.fields["age"]) <= time.monotonic() - started, f"Age: {hit}")
         expect("date" in hit.fields, "Date")
 
         head = client.ask(target, "HEAD")
@@ -194,7 +210,7 @@ def what_clients_are_told(server):
 def a_miss_is_conditional_too(server):
     """HEAD fills the cache; the ETag is that of the bytes, so it can be known before."""
     with Client(server.port) as client:
-        target = f"/cached/{random.randrange(10**6, 10**7)}?bytes=777"
+        target = f"/cached/{next(numbers)}?bytes=777"
         head = client.ask(target, "HEAD")
         same((head.status, head.cache, head.fields["content-length"], head.body), (200, "MISS", "777", b""), "HEAD first")
         whole = client.ask(target)
@@ -216,23 +232,26 @@ def etag_is_the_same_everywhere(server):
 
 def age_and_end(server):
     """Age counts; after the time to live the handler runs again. With a grace the old one is used meanwhile."""
-    plain, grace = f"/slow/{new_key()}?ms=30", f"/slow-grace/{new_key()}?ms=400"
-    with Client(server.port) as client:
-        same(client.ask(grace).body, b"1", "first, with grace")
-        same(client.ask(plain).body, b"1", "first")
-        begun = time.monotonic()
-        time.sleep(0.7)
-        same((client.ask(plain).cache, client.ask(grace).cache), ("HIT", "HIT"), "after 0.7 s")
-        time.sleep(1.2 - (time.monotonic() - begun))
-        answer = client.ask(grace)
-        same((answer.cache, answer.body, answer.fields["age"]), ("STALE", b"1", "1"), "in its grace")
-        answer = client.ask(plain)
-        same((answer.cache, answer.body), ("MISS", b"2"), "without a grace")
-        same(client.ask(grace).cache, "STALE", "until there is another one")
-        time.sleep(0.6)
-        answer = client.ask(grace)
-        same((answer.cache, answer.body), ("HIT", b"2"), "the other one")
-        same(ask(server.port, "/slow-count/" + grace.split("/")[2].split("?")[0]).body, b"2", "executions")
+    key = new_key()
+    plain, grace = f"/slow/{new_key()}?ms=30", f"/slow-grace/{key}?ms=400"
+    with Client(server.port) as client, arena.within(2.3, "the first two seconds"):
+        with kept(0.4):
+            same(client.ask(grace).body, b"1", "first, with grace")
+            same(client.ask(plain).body, b"1", "first")
+            answered = time.monotonic()
+            time.sleep(0.7)
+            same((client.ask(plain).cache, client.ask(grace).cache), ("HIT", "HIT"), "after 0.7 s")
+        time.sleep(max(0, answered + 1.2 - time.monotonic()))
+        with kept(0.4):
+            with arena.within(0.39, "while there is not another one"):
+                answer = client.ask(grace)
+                same((answer.cache, answer.body, answer.fields["age"]), ("STALE", b"1", "1"), "in its grace")
+                answer = client.ask(plain)
+                same((answer.cache, answer.body), ("MISS", b"2"), "without a grace")
+                same(client.ask(grace).cache, "STALE", "until there is another one")
+            arena.until(lambda: client.ask(grace).body == b"2", "the other one")
+            same(client.ask(grace).cache, "HIT", "the other one")
+            same(ask(server.port, f"/slow-count/{key}").body, b"2", "executions")
 
 
 def stale_for_many(server):
@@ -242,20 +261,22 @@ def stale_for_many(server):
     with Clients(server.port, 30) as clients:
         same(clients[0].ask(target).body, b"1", "first")
         time.sleep(TTL_SECONDS + 0.1)
-        begun = time.monotonic()
-        for client in clients:
-            client.send(target)
-        answers = [client.receive() for client in clients]
-        expect(time.monotonic() - begun < 0.5, "they waited")
-        same({(answer.cache, answer.body) for answer in answers}, {("STALE", b"1")}, "answers")
-        time.sleep(0.8)
-        same({client.ask(target).body for client in clients}, {b"2"}, "afterwards")
-        same(ask(server.port, f"/slow-count/{key}").body, b"2", "executions")
+        with kept(0.7):
+            with arena.within(0.65, "while it is replaced"):
+                started = time.monotonic()
+                for client in clients:
+                    client.send(target)
+                answers = [client.receive() for client in clients]
+                expect(time.monotonic() - started < 0.65, "they waited")
+                same({(answer.cache, answer.body) for answer in answers}, {("STALE", b"1")}, "answers")
+            arena.until(lambda: clients[0].ask(target).body == b"2", "afterwards")
+            same({client.ask(target).body for client in clients}, {b"2"}, "afterwards")
+            same(ask(server.port, f"/slow-count/{key}").body, b"2", "executions")
 
 
 def keys(server):
     """What is not in the key makes no difference; what is, as it was sent."""
-    n = random.randrange(10**7, 10**8)
+    n = next(numbers) + 10**7
     with Client(server.port) as client:
         same(client.ask(f"/cached/{n}").cache, "MISS", "first")
         same(client.ask(f"/cached/{n}?x=1").cache, "HIT", "a query")
@@ -269,7 +290,7 @@ def authorized(server):
     """Requests with Authorization pass by the cache: neither served from it nor kept."""
     key = new_key()
     target = f"/slow/{key}?ms=0"
-    with Client(server.port) as client:
+    with Client(server.port) as client, kept():
         same(client.ask(target, Authorization="Basic eDp5").number, 1, "with")
         same(client.ask(target).number, 2, "without: it was not kept")
         same(client.ask(target).number, 2, "a hit")
@@ -280,7 +301,7 @@ def authorized(server):
 def sizes(server):
     """Copied and pinned bodies, byte by byte, to clients at once that read slowly and some that leave."""
     for size in (1, 2, 1000, 4096, 16384, 16385, 70000, 1000000):
-        n = random.randrange(10**8, 10**9)
+        n = next(numbers)
         wanted = body_of_cached(n, size)
         with Clients(server.port, 6) as clients:
             same(clients[0].ask(f"/cached/{n}?bytes={size}").body, wanted, f"{size} bytes, first")
@@ -314,6 +335,7 @@ def more_than_fits(server):
     objects = [(n, draws.choice((200, 3000, 20000, 200000))) for n in range(2 * 10**9, 2 * 10**9 + 600)]
     objects += objects[:20] * 20  # some are popular
     with Threads([lambda ending, seed=seed: drive(seed, ending) for seed in range(8)]):
+        arena.until(lambda: asked > 200 and 0 < hits < asked, "some hits, and some that are none")
         time.sleep(1.5)
     whole = sum(size for _, size in set(objects)) / 2**20
     print(f"  {asked} requests for {whole:.0f} MiB in a store of 16, hit ratio {hits / asked:.3f}")
@@ -323,7 +345,7 @@ def more_than_fits(server):
 def pipelined(server):
     """Misses, waiters and hits in one pipeline: answers in order."""
     one, other = new_key(), new_key()
-    with Client(server.port) as client:
+    with Client(server.port) as client, kept():
         for target in (f"/slow/{one}?ms=100", f"/slow/{one}?ms=100", "/pipeline", f"/slow/{other}?ms=10", f"/slow/{one}?ms=100"):
             client.send(target)
         answers = [client.receive() for _ in range(5)]
@@ -333,14 +355,11 @@ def pipelined(server):
 
 def nothing_is_held(server):
     """After all that, every pool is full again but for the connection that asks."""
-    deadline = time.monotonic() + 3
-    while True:
-        held = {(name, pool["in_use"]) for worker in stats(server.port)["workers"] for name, pool in worker["pools"].items()
+    def held():
+        return {(name, pool["in_use"]) for worker in stats(server.port)["workers"] for name, pool in worker["pools"].items()
                 if pool.get("in_use", 0) > 1 or (pool.get("in_use", 0) and name not in ("connections", "exchanges", "blocks"))}
-        if not held:
-            return
-        expect(time.monotonic() < deadline, f"held: {held}")
-        time.sleep(0.05)
+
+    arena.until(lambda: not held(), "nothing is held")
 
 
 CASES = [one_execution, zipf, leader_leaves, not_to_be_kept, what_clients_are_told, a_miss_is_conditional_too,
@@ -359,11 +378,9 @@ def on_backend(program, io, name):
 
 
 def main(argv):
-    global patience
     if len(argv) not in (2, 3):
         sys.exit(__doc__)
     program = argv[1]
-    patience = 4 if arena.is_sanitized(program) else 1
     backends = arena.backends(program)
     with concurrent.futures.ThreadPoolExecutor(len(backends)) as pool:  # most of the time they wait
         codes = list(pool.map(lambda io: on_backend(program, io, argv[2] if len(argv) > 2 else ""), backends))

@@ -7,7 +7,7 @@ import threading
 
 import arena
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 60
 counter = itertools.count(1)
 
 

@@ -52,11 +52,16 @@ class Board:
             self.examples.append(f"item {identity}: {shown} after the answer that said {floor} ({answer.cache})")
         return 200
 
+    def watch(self, work, seconds):
+        """Lets them work for so long, and longer on a machine where that is not enough to show anything."""
+        with Threads(work) as threads:
+            time.sleep(seconds)
+            arena.until(lambda: threads.errors or (self.changes >= 20 and self.hits >= 50), "changes, and hits")
+
     def judge(self, hits_at_least):
         ratio = self.hits / max(self.reads, 1)
         print(f"  {self.changes} changes, {self.reads} reads, {ratio:.2f} of them hits, {self.gone} without an answer")
         expect(not self.old, f"{self.old} reads were old: {self.examples[:3]}")
-        expect(self.changes >= 20, "hardly anything was changed")
         expect(ratio >= hits_at_least, "hardly anything was kept: this shows nothing")
 
 
@@ -101,24 +106,23 @@ def changed_while_read(program, io, seconds, *more):
     ids = [11, 12, 13, 14]
     board = Board()
     with serve(program, io, *more) as server:
-        cluster.until(lambda: cluster.ready(server.port), "ready", 20)
+        cluster.until(lambda: cluster.ready(server.port), "ready")
         for identity in ids:
             same(ask(server.port, "/crud/items", "POST", json.dumps(item(1, identity)).encode()).status, 201, "the first version")
         work = [lambda ending, identity=identity: writer(board, server.port, identity, ending) for identity in ids]
         work += [lambda ending, seed=seed: reader(board, server.port, ids, seed, ending) for seed in range(READERS)]
-        with Threads(work):
-            time.sleep(seconds)
+        board.watch(work, seconds)
         expect(workers_that_served(server.port) >= 3, "the kernel gave all clients to one or two workers")
     return board
 
 
 def case_changes_with_a_gap(program, io, seconds):
     """Between the reading of a row and its keeping, the item is changed again and again."""
-    changed_while_read(program, io, seconds, "--item-gap", GAP, "--item-ttl", TTL_OF_EVER).judge(0.2)
+    changed_while_read(program, io, seconds, "--item-gap", GAP, "--item-ttl", TTL_OF_EVER).judge(0.05)
 
 
 def case_changes_without_a_gap(program, io, seconds):
-    changed_while_read(program, io, seconds / 2, "--item-ttl", TTL_OF_EVER).judge(0.5)
+    changed_while_read(program, io, seconds / 2, "--item-ttl", TTL_OF_EVER).judge(0.05)
 
 
 def case_transfers(program, io, seconds):
@@ -138,7 +142,7 @@ def case_transfers(program, io, seconds):
                 ending.wait(0.03)
 
     with serve(program, io, "--item-gap", "20ms", "--item-ttl", TTL_OF_EVER) as server:
-        cluster.until(lambda: cluster.ready(server.port), "ready", 20)
+        cluster.until(lambda: cluster.ready(server.port), "ready")
         for identity in (first, second):
             body = json.dumps(item(1, identity) | {"quantity": 1000000}).encode()
             same(ask(server.port, "/crud/items", "POST", body).status, 201, "at first")
@@ -146,40 +150,51 @@ def case_transfers(program, io, seconds):
         work = [lambda ending: move(server.port, ending)]
         work += [lambda ending, seed=seed, identity=identity: reader(board, server.port, [identity], seed, ending, version_of[identity])
                  for seed in range(8) for identity in (first, second)]
-        with Threads(work):
-            time.sleep(seconds / 2)
-    board.judge(0.2)
+        board.watch(work, seconds / 2)
+    board.judge(0.05)
 
 
 def price_in_database(identity):
     return int(DB.psql(f"SELECT price FROM items WHERE id = {identity}"))
 
 
-SLOW_COMMIT = """CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(0.6); RETURN NULL; END$$;
+SLOW_COMMIT = """CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(0.9); RETURN NULL; END$$;
 CREATE CONSTRAINT TRIGGER wait_at_commit AFTER INSERT OR UPDATE ON items DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
 WHEN (NEW.id IN (31, 32, 33, 34)) EXECUTE FUNCTION wait_at_commit()"""
 
 
+def row_of(identity):
+    return DB.rows(f"SELECT price, quantity FROM items WHERE id = {identity}")[0]
+
+
+def read_in_time(port, identity):
+    answer = ask(port, f"/crud/items/{identity}")
+    if answer.status == 504:
+        raise arena.TooLate("reading took as long as what shall take too long")
+    return answer
+
+
 def case_unknown_outcomes(program, io, _):
     """A change that was not answered in time may have been done: what was kept is removed then, too."""
-    version = 1000 + price_in_database(31)
+    version = 1000 + max(price_in_database(31), price_in_database(32))
     put, post = (json.dumps(item(version, i)).encode() for i in (31, 32))
     changes = [("PUT", "/crud/items/31", put, [31]), ("POST", "/crud/items", post, [32]),
                ("POST", "/db/transfer", b'{"from":33,"to":34,"quantity":1}', [33, 34])]
     DB.psql(SLOW_COMMIT.split(";\n")[0], SLOW_COMMIT.split(";\n")[1])
     try:
-        with serve(program, io, "--db-timeout", "300ms", "--db-grace", "5s", "--item-ttl", TTL_OF_EVER) as server:
-            cluster.until(lambda: cluster.ready(server.port), "ready", 20)
+        with serve(program, io, "--db-timeout", "500ms", "--db-grace", "30s", "--item-ttl", TTL_OF_EVER) as server:
+            cluster.until(lambda: cluster.ready(server.port), "ready")
             for method, target, body, ids in changes:
-                before = {i: ask(server.port, f"/crud/items/{i}").body for i in ids}
-                same({ask(server.port, f"/crud/items/{i}").cache for i in ids}, {"HIT"}, f"{target}: it is kept")
+                before = {i: read_in_time(server.port, i).body for i in ids}
+                rows = {i: row_of(i) for i in ids}
+                same({read_in_time(server.port, i).cache for i in ids}, {"HIT"}, f"{target}: it is kept")
                 same(ask(server.port, target, method, body).status, 504, f"{target}: too slow")
-                time.sleep(1.2)  # by now it was done: nobody has read meanwhile
-                for i in ids:
-                    answer = ask(server.port, f"/crud/items/{i}")
+                cluster.until(lambda: all(row_of(i) != rows[i] for i in ids), f"{target}: it was done after all")
+                for i in ids:  # nobody has read meanwhile
+                    answer = read_in_time(server.port, i)
                     same((answer.status, answer.cache), (200, "MISS"), f"{target}: item {i} afterwards")
                     same(answer.body == before[i], False, f"{target}: item {i} was changed, and its old bytes are shown")
-                    row = DB.rows(f"SELECT price, quantity FROM items WHERE id = {i}")[0]
+                    row = row_of(i)
                     same({name: json.loads(answer.body)[name] for name in row}, row, f"{target}: item {i}")
     finally:
         DB.psql("DROP TRIGGER wait_at_commit ON items", "DROP FUNCTION wait_at_commit")
@@ -188,7 +203,7 @@ def case_unknown_outcomes(program, io, _):
 def case_what_is_kept(program, io, _):
     """The item's number is the key; what is not there, or is no number, is asked for each time; a change begins anew."""
     with serve(program, io, "--item-ttl", "10s") as server, Client(server.port) as client:
-        cluster.until(lambda: cluster.ready(server.port), "ready", 20)
+        cluster.until(lambda: cluster.ready(server.port), "ready")
         same([client.ask(f"/crud/items/{i}").cache for i in ("41", "41", "041", "0000041")], ["MISS", "HIT", "HIT", "HIT"], "spellings")
         for nobody in ("7000000", "3000000000", "x", "+41", "-0"):
             answers = [client.ask(f"/crud/items/{nobody}") for _ in range(2)]
@@ -208,12 +223,13 @@ def case_what_is_kept(program, io, _):
         same(client.json("PUT", "/crud/items/41", {"name": 1}).status, 400, "a change that is none")
         same(client.ask("/crud/items/41").cache, "HIT", "removes nothing")
     with serve(program, io) as server, Client(server.port) as client:
-        cluster.until(lambda: cluster.ready(server.port), "ready", 20)
-        same([client.ask("/crud/items/42").cache for _ in range(2)], ["MISS", "HIT"], "by default")
+        cluster.until(lambda: cluster.ready(server.port), "ready")
+        with arena.within(0.2, "the time to live"):
+            same([client.ask("/crud/items/42").cache for _ in range(2)], ["MISS", "HIT"], "by default")
         time.sleep(0.21)
         same(client.ask("/crud/items/42").cache, "MISS", "after 200 ms")
     with serve(program, io, "--item-ttl", "0") as server, Client(server.port) as client:
-        cluster.until(lambda: cluster.ready(server.port), "ready", 20)
+        cluster.until(lambda: cluster.ready(server.port), "ready")
         same([client.ask("/crud/items/43").cache for _ in range(2)], [None, None], "not at all")
         same(client.json("PUT", "/crud/items/43", item(6, 43)).status, 200, "and changed")
 
@@ -247,13 +263,12 @@ def long_accidents(program, io, seconds):
             DB.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'arena'")
 
     with serve(program, io, "--item-gap", "5ms", "--item-ttl", TTL_OF_EVER) as server:
-        cluster.until(lambda: cluster.ready(server.port), "ready", 20)
+        cluster.until(lambda: cluster.ready(server.port), "ready")
         for identity in ids:
             same(ask(server.port, "/crud/items", "POST", json.dumps(item(1, identity)).encode()).status, 201, "the first version")
         work = [lambda ending, identity=identity: change(server.port, identity, ending) for identity in ids] + [kill]
         work += [lambda ending, seed=seed: reader(board, server.port, ids, seed, ending, allowed=GONE | {200}) for seed in range(READERS)]
-        with Threads(work):
-            time.sleep(seconds)
+        board.watch(work, seconds)
         print(f"  {checked} changes without an answer; {stats(server.port)['total']['responses']}")
     board.judge(0.1)
     expect(checked > 3, "no change was cut off")

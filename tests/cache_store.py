@@ -49,7 +49,7 @@ def check(port, which, caches):
 def refused(program, io, path, megabytes=16):
     """Starts what must not start: (exit code, what it said)."""
     done = subprocess.run([program, "--io", io, "--listen", "127.0.0.1:0", "--workers", "2", "--store", path, "--store-bytes",
-                           f"{megabytes}M"], capture_output=True, text=True, timeout=20, check=False)
+                           f"{megabytes}M"], capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stderr
 
 
@@ -64,6 +64,7 @@ def warm(program, io, folder):
     path = f"{folder}/store"
     which = objects(1)
     other = [name for name in arena.backends(program) if name != io] or [io]
+    started = time.monotonic()
     with serve(program, io, path) as server:
         check(server.port, which, {"MISS"})
         check(server.port, which, {"HIT"})
@@ -74,7 +75,7 @@ def warm(program, io, folder):
             check(server.port, which, {"HIT"})
             answer = ask(server.port, f"/cached/{which[0][0]}?bytes={which[0][1]}")
             same(answer.fields["etag"], etag, "ETag")
-            expect(1 <= int(answer.fields["age"]) <= 10, f"Age: {answer}")
+            expect(1 <= int(answer.fields["age"]) <= time.monotonic() - started, f"Age: {answer}")
     same(os.stat(path).st_size >= 16 * MIB, True, "the file's size")
 
 
@@ -82,8 +83,9 @@ def closed_for_too_long(program, io, folder):
     """The time to live goes on while nobody serves."""
     which = objects(2, 10)
     with serve(program, io, f"{folder}/store", "--cached-ttl", "2s") as server:
-        check(server.port, which, {"MISS"})
-        check(server.port, which, {"HIT"})
+        with arena.within(2, "the time to live"):
+            check(server.port, which, {"MISS"})
+            check(server.port, which, {"HIT"})
     time.sleep(2.1)
     with serve(program, io, f"{folder}/store") as server:
         check(server.port, which, {"MISS"})
@@ -295,7 +297,7 @@ def main(argv):
     every = CASES + ([larger_than_ram] if len(argv) > 2 else [])
     chosen = [case for case in every if len(argv) < 3 or is_long or argv[2] in case.__name__]
 
-    def run(case, io):
+    def run(case, io):  # anew, when it was too late for something
         with tempfile.TemporaryDirectory(prefix="rm-store-") as folder:
             case(program, io, folder, *([40] if is_long and case is killed else []))
 

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -56,7 +55,7 @@ class Cluster:
     def stop(self):
         if self.keeper is not None:
             self.keeper.terminate()
-            self.keeper.wait(30)
+            self.keeper.wait(60)
             self.keeper.stdout.close()
             self.keeper.stderr.close()
             self.keeper = None
@@ -68,7 +67,7 @@ class Cluster:
     def kill(self):
         """As if it had crashed; its backends notice by themselves. Waits for its keeper, which tidies up."""
         os.kill(self.pid(), signal.SIGKILL)
-        self.keeper.wait(30)
+        self.keeper.wait(60)
         self.stop()
 
     def psql(self, *statements, check=True):
@@ -76,7 +75,7 @@ class Cluster:
         command = [f"{self.place['bin']}/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.place["admin"]]
         for statement in statements:
             command += ["-c", statement]
-        return subprocess.run(command, capture_output=True, text=True, check=check, timeout=30, stdin=subprocess.DEVNULL).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=check, timeout=120, stdin=subprocess.DEVNULL).stdout
 
     def rows(self, query):
         """The rows of a query, as Postgres itself writes JSON."""
@@ -112,7 +111,7 @@ class Session:
 
     def __exit__(self, kind, value, trace):
         self.process.stdin.close()
-        self.process.wait(20)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
@@ -121,7 +120,7 @@ class Http:
 
     def __init__(self, port):
         import http.client
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def ask(self, method, target, body=None):
         """(status, headers, body)."""
@@ -160,21 +159,13 @@ def flags_of(db, *more):
     return ["--db", db.url, *more]
 
 
-def until(condition, what, seconds):
-    """Waits; how long it took."""
-    started = time.monotonic()
-    while not condition():
-        if time.monotonic() - started > seconds:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.01)
-    return time.monotonic() - started
+until = arena.until
 
 
 def ready(port):
     return arena.get(port, "/readyz")[0] == 200
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def gone(db, role):
+    """No connection of this role is left: a server process ends a moment after its client has gone."""
+    until(lambda: db.rows(f"SELECT count(*) AS n FROM pg_stat_activity WHERE usename = '{role}'") == [{"n": 0}], f"{role} has left")

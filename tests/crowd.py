@@ -121,7 +121,7 @@ class Crowd:
     def connect(self, receive_buffer=None):
         return Client(self, receive_buffer)
 
-    def connect_all(self, count, seconds=10):
+    def connect_all(self, count, seconds=60):
         """So many connections that are through the handshake."""
         clients = []
         for _ in range(count):

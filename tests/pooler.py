@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import arena
-import cluster
 
 UNPACKED = Path(__file__).resolve().parent.parent / "build/deps/tools/usr"  # by ./check, with the libraries that it needs
 
@@ -48,7 +47,7 @@ class Pooler:
         for file in (program()[0], *libraries()):
             shutil.copy(file, self.folder)
         self.config = self.folder / "pgbouncer.ini"
-        self.port = cluster.free_port()
+        self.port = arena.free_port()
         self.url = f"postgresql://arena@127.0.0.1:{self.port}/arena"
         lines = [f"{name} = {value}" for name, value in {
             "listen_addr": "127.0.0.1", "listen_port": self.port, "unix_socket_dir": "", "auth_type": "any",

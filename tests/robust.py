@@ -10,6 +10,7 @@ import random
 import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from crowd import GET, Crowd  # noqa: E402
 from drain import drain_under_load  # noqa: E402
 
 MEGABYTE = 1024 * 1024
+LATE_SECONDS = 15  # that a busy machine may be
 TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(range(200))
 
 
@@ -39,7 +41,6 @@ class Rig:
         self.program, self.load, self.flags = program, load, flags
         self.templates = Path(__file__).parent.parent / "bench/templates"
         self.sanitized = surroundings.sanitized(program)
-        self.patience = 4 if self.sanitized else 1
 
     def start(self, *flags, program=None, **options):
         return arena.Arena(program or self.program, *self.flags, *flags, **options)
@@ -56,7 +57,7 @@ def figures(server):
     return {name: float(value) for name, value in lines}
 
 
-def settle(server, name, want, seconds=5):
+def settle(server, name, want, seconds=arena.PATIENCE_SECONDS):
     """Waits until a figure is what it is to be; its last value."""
     deadline = time.monotonic() + seconds
     while (got := figures(server)[name]) != want and time.monotonic() < deadline:
@@ -75,8 +76,13 @@ def cpu_seconds(server):
 
 
 def thread_names(server):
-    folder = f"/proc/{server.process.pid}/task"
-    return [Path(folder, task, "comm").read_text().strip() for task in os.listdir(folder)]
+    names = []
+    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
+        try:
+            names.append((task / "comm").read_text().strip())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended
+    return names
 
 
 def open_descriptors(server):
@@ -84,10 +90,10 @@ def open_descriptors(server):
 
 
 class Polite:
-    """A well-behaved client in a thread of its own: one request after the other; the slowest answer of all."""
+    """A well-behaved client in a thread of its own: one request after the other, and how long each answer took."""
 
     def __init__(self, port):
-        self.port, self.count, self.slowest, self.failure, self.stop = port, 0, 0.0, None, threading.Event()
+        self.port, self.took, self.failure, self.stop = port, [], None, threading.Event()
         self.thread = threading.Thread(target=self._run)
 
     def _run(self):
@@ -96,8 +102,7 @@ class Polite:
                 started = time.monotonic()
                 status, _, body = arena.get(self.port, "/pipeline")
                 expect(status == 200 and body == b"ok", (status, body))
-                self.slowest = max(self.slowest, time.monotonic() - started)
-                self.count += 1
+                self.took.append(time.monotonic() - started)
                 self.stop.wait(0.005)
         except Exception as error:  # told by the thread that asks
             self.failure = error
@@ -108,37 +113,42 @@ class Polite:
 
     def __exit__(self, kind, value, trace):
         self.stop.set()
-        self.thread.join(30)
+        self.thread.join(90)
         if kind is None and self.failure is not None:
             raise AssertionError(f"the polite client: {self.failure!r}")
+
+    def was_served(self):
+        """Without waiting for the others. Its typical answer says so: single ones may be late because the machine has no time."""
+        typical = statistics.median(self.took)
+        expect(len(self.took) > 5 and typical < 0.5, f"{len(self.took)} answers, half of them within {typical:.2f} s")
 
 
 # -------------------------------------------------------------------------------------------------- slow clients ----
 
-def refused_in_time(clients, started, timeout, rig):
-    """Each got 408 and an end, not before its time and not long after: the timers have a grid of half a second."""
+def refused_in_time(clients, started, timeout):
+    """Each got 408 and an end, not before its time. How exact timers are is looked at in the simulator."""
     for client in clients:
         answers = client.responses()
         expect([status for status, _, _ in answers] == [408], (client.ended, answers, bytes(client.got)))
         expect(b"Connection: close" in answers[0][1], answers)
         expect(client.ended == "eof", client.ended)
-        expect(timeout <= client.ended_at - started <= timeout + 1.5 * rig.patience, client.ended_at - started)
+        expect(timeout <= client.ended_at - started <= timeout + LATE_SECONDS, client.ended_at - started)
 
 
 def case_slow_heads(rig):
-    """A byte each 0.2 s: the deadline is for the whole head, however many pieces it comes in."""
+    """A byte each 0.2 s, which would go on for 28 s: the deadline is for the whole head, however many pieces it comes in."""
     head = b"GET /pipeline HTTP/1.1\r\nHost: a\r\nX-Slow: " + b"x" * 100
     with rig.start("--workers", "2", "--header-timeout", "1s") as server, Crowd(server.port) as crowd, Polite(server.port) as polite:
         started = time.monotonic()
         clients = crowd.connect_all(200)
-        for at in range(20):
+        for at in range(len(head)):
             for client in clients:
                 client.send(head[at:at + 1])
             if crowd.run(0.2, until=lambda: all(client.ended for client in clients)):
                 break
-        refused_in_time(clients, started, 1.0, rig)
+        refused_in_time(clients, started, 1.0)
         expect(settle(server, 'http_server_timeouts_total{waiting_for="head"}', 200) == 200, figures(server))
-    expect(polite.count > 50 and polite.slowest < 1.0 * rig.patience, (polite.count, polite.slowest))
+    polite.was_served()
 
 
 def case_slow_bodies(rig):
@@ -146,18 +156,23 @@ def case_slow_bodies(rig):
     flags = ("--workers", "2", "--body-timeout", "1s", "--body-buffers", "200")
     with rig.start(*flags) as server, Crowd(server.port) as crowd, Polite(server.port) as polite:
         steady = crowd.connect()
-        steady.send(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n")
+        steady.send(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 28\r\n\r\n")
         clients = crowd.connect_all(200)
         started = time.monotonic()
         for i, client in enumerate(clients):
             client.send(b"POST /%s HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n123" % (b"upload" if i % 2 else b"echo"))
-        for _ in range(8):
-            crowd.run(0.35)
+        sent_at, pause = started, 0
+        for _ in range(28):
+            crowd.run(0.1)
             steady.send(b"x")
-        crowd.run(2, until=lambda: all(client.ended for client in clients) and steady.got)
-        refused_in_time(clients, started, 1.0, rig)
-        expect([status for status, _, _ in steady.responses()] == [200], "bytes that come in time are taken")
-    expect(polite.slowest < 1.0 * rig.patience, polite.slowest)
+            pause, sent_at = max(pause, time.monotonic() - sent_at), time.monotonic()
+        crowd.run(LATE_SECONDS, until=lambda: all(client.ended for client in clients) and steady.got)
+        refused_in_time(clients, started, 1.0)
+        statuses = [status for status, _, _ in steady.responses()]
+        if statuses == [408] and pause > 0.9:
+            raise arena.TooLate(f"a pause of {pause:.2f} s between two bytes")
+        expect(statuses == [200], f"bytes that come in time are taken: {statuses}")
+    polite.was_served()
 
 
 def case_slow_readers(rig):
@@ -171,7 +186,7 @@ def case_slow_readers(rig):
             client.stop_reading()
             client.send(asks)
         with Polite(server.port) as polite:
-            most, deadline = 0, time.monotonic() + 6 * rig.patience
+            most, deadline = 0, time.monotonic() + arena.PATIENCE_SECONDS
             while time.monotonic() < deadline:
                 crowd.run(0.1)
                 most = max(most, resident_bytes(server) - before)
@@ -187,7 +202,7 @@ def case_slow_readers(rig):
         # A connection holds 64 KiB of output and the answer that went over it, in blocks; and its workspace.
         if not rig.sanitized:
             expect(most < 40 * MEGABYTE, f"{most / MEGABYTE:.1f} MiB for 100 connections")
-    expect(polite.slowest < 1.0 * rig.patience, polite.slowest)
+    polite.was_served()
 
 
 # ------------------------------------------------------------------------------------------------------- limits ----
@@ -208,12 +223,12 @@ def run_out_of_descriptors(rig, *flags):
         for client in clients:
             client.send(GET)
         crowd.run(0.5)
-        used = cpu_seconds(server)
+        used, since = cpu_seconds(server), time.monotonic()
         crowd.run(1.0)
-        used = cpu_seconds(server) - used
-        expect(used < 0.3, f"{used} s of CPU in a second without work")
+        used, since = cpu_seconds(server) - used, time.monotonic() - since
+        expect(used < 0.3 * since, f"{used} s of CPU in {since:.2f} s without work")
         served = 0
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + arena.PATIENCE_SECONDS
         while served < 200 and time.monotonic() < deadline:
             crowd.run(0.02)
             for client in clients:
@@ -231,8 +246,8 @@ def case_max_connections(rig):
         clients = crowd.connect_all(150)
         for client in clients:
             client.send(GET)
-        crowd.run(5, until=lambda: all(client.got or client.ended for client in clients))
-        crowd.run(5, until=lambda: sum(client.ended is None for client in clients) <= 60)
+        crowd.run(60, until=lambda: all(client.got or client.ended for client in clients))
+        crowd.run(60, until=lambda: sum(client.ended is None for client in clients) <= 60)
         answers = [client.responses() for client in clients]
         taken = [client for client, got in zip(clients, answers) if got and got[0][0] == 200]
         shed = [got[0] for got in answers if got and got[0][0] == 503]
@@ -241,9 +256,7 @@ def case_max_connections(rig):
         expect(all(b"Connection: close" in head and b"Retry-After" in head for _, head, _ in shed), shed[:1])
         for client in taken:
             client.close()
-        deadline = time.monotonic() + 5
-        while arena.get(server.port, "/pipeline")[0] != 200:
-            expect(time.monotonic() < deadline, "there is room again")
+        arena.until(lambda: arena.get(server.port, "/pipeline")[0] == 200, "there is room again")
 
 
 def case_nobody(rig):
@@ -256,7 +269,7 @@ def case_nobody(rig):
         with rig.start("--workers", "4", program=program, preexec_fn=surroundings.nobody(8 * MEGABYTE)) as server:
             expect(not any("FALLBACK" in line for line in server.lines), server.lines)
             load = rig.start_load(server.port, "mixed.txt", "--duration", "1s")
-            out, err = load.communicate(timeout=60)
+            out, err = load.communicate(timeout=120)
             expect(load.returncode == 0 and json.loads(out)["requests"] > 100, (load.returncode, err))
 
 
@@ -283,6 +296,7 @@ def flood(rig, server, junk, seconds):
 
         each(())
         crowd.run(seconds, each=each)
+        crowd.run(arena.PATIENCE_SECONDS, until=lambda: came > 100 and statuses, each=each)
     return came, statuses
 
 
@@ -299,7 +313,7 @@ def case_floods(rig):
             with Polite(server.port) as polite:
                 came, statuses = flood(rig, server, junk, 1.0)
             expect(came > 100 and set(statuses) <= {400, 431, 414, 505} and sum(statuses.values()) > 0, (name, came, statuses))
-            expect(polite.count > 5 and polite.slowest < 1.0 * rig.patience, (name, polite.count, polite.slowest))
+            polite.was_served()
         expect(settle(server, "http_server_open_connections", 1) == 1, "nothing is left open")
 
 
@@ -316,7 +330,7 @@ def case_pipeline(rig):
             for client in touched:
                 answers[client] += [int(body) for _, _, body in client.responses()]
 
-        crowd.run(10, until=lambda: all(len(got) >= 1000 for got in answers.values()), each=each)
+        crowd.run(60, until=lambda: all(len(got) >= 1000 for got in answers.values()), each=each)
         for got in answers.values():
             expect(got == [i + 7 for i in range(1000)], (len(got), got[:5]))
 
@@ -330,7 +344,7 @@ def case_resets(rig):
             client.send((b"", b"GET /pipe", GET * 20, b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\nxx")[i % 4])
         for client in clients:
             client.close(reset=True)
-        expect(settle(server, "http_server_open_connections", 1, 10) == 1, "all are gone")
+        expect(settle(server, "http_server_open_connections", 1) == 1, "all are gone")
         in_use = {name: value for name, value in figures(server).items() if name.startswith("pool_items_in_use")}
         expect(sum(in_use.values()) < 20, in_use)
         expect(arena.get(server.port, "/pipeline")[2] == b"ok", "afterwards")
@@ -349,7 +363,7 @@ def mixed_life(crowd, seconds, chance):
         lambda client: client.send(b"GET /sleep/30 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
     )
     deadline, count = time.monotonic() + seconds, 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or count < 200:
         clients = crowd.connect_all(20)
         for client in clients:
             if client.ended is None:
@@ -368,7 +382,7 @@ def case_no_kernel_threads(rig):
         seen = set()
         count = mixed_life(crowd, 2.0, random.Random(2))
         seen |= set(thread_names(server))
-        _, err = load.communicate(timeout=60)
+        _, err = load.communicate(timeout=120)
         expect(load.returncode == 0 and count > 100, (load.returncode, err, count))
         seen |= set(thread_names(server))
         expect({"rm-0", "rm-1"} <= seen and not any(name.startswith("iou-") for name in seen), seen)
@@ -387,7 +401,7 @@ def case_drain_of_idlers(rig):
     """Connections that are idle for longer than a drain waits for them: a clean end, so what crosses it can be repeated."""
     outcome = drain_under_load(rig.start("--workers", "2"), rate=1000, connections=1000)
     print(f"             {outcome}")
-    outcome.check(repeated_share=0.1)
+    outcome.check()
 
 
 def case_four_workers(rig):
@@ -399,7 +413,7 @@ def case_four_workers(rig):
             mixed_life(crowd, 3.0, random.Random(3))
             figures(server)
             arena.get(server.port, "/stats")
-        _, err = load.communicate(timeout=60)
+        _, err = load.communicate(timeout=120)
         expect(load.returncode == 0, err)
     except BaseException:
         server.stop()
@@ -415,7 +429,7 @@ def case_uring_denied(rig):
         raise arena.Skipped("for io_uring only")
     for error in (errno.EPERM, errno.ENOSYS):
         refuse = surroundings.refuse_uring(error)
-        done = subprocess.run([rig.program, "--io", "uring", "--listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=20,
+        done = subprocess.run([rig.program, "--io", "uring", "--listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=60,
                               check=False, preexec_fn=refuse)
         expect(done.returncode == 69 and errno.errorcode[error] in done.stderr, (done.returncode, done.stderr))
         if "epoll" in arena.backends(rig.program):
