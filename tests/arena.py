@@ -4,6 +4,8 @@ A test waits for what it wants to see (`until`), however slow the machine is. Wh
 in, the test says how long it lasts (`within`): a failure after that is the machine's, and the case runs again."""
 import atexit
 import contextlib
+import ctypes
+import errno
 import os
 import re
 import resource
@@ -100,7 +102,26 @@ class Arena:
             raise RuntimeError(f"{' '.join(self.command)} ended with {code}:\n" + "".join(self.lines))
 
 
+URING_SETUP = 425  # on every architecture
+
+
+def uring_refused():
+    """Whether this machine refuses io_uring to us, as the seccomp filters of containers do and kernel.io_uring_disabled."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.syscall(URING_SETUP, 0, None) < 0 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS)
+
+
+if uring_refused():
+    os.environ.setdefault("RINGMAIN_IO", "epoll")  # asked for, it is no fallback, of which a line would tell
+    print("[  SKIPPED ] io_uring: this machine refuses io_uring_setup(2); all cases run on epoll only", flush=True)
+
+
 def backends(program):
+    """The backends that were compiled in and may be used here."""
+    return [name for name in compiled(program) if name != "uring" or not uring_refused()]
+
+
+def compiled(program):
     """The backends that were compiled in: `--version` names them."""
     text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     return re.search(r"\((.*)\)", text).group(1).split()

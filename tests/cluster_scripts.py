@@ -38,7 +38,7 @@ class Place:
         return [str(cluster.SCRIPT), word, *self.common, *arguments]
 
     def call(self, word, *arguments, env=None):
-        return subprocess.run(self.command(word, *arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100,
+        return subprocess.run(self.command(word, *arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
                               check=False, env=env)
 
     def start(self, word, *arguments):
@@ -58,9 +58,9 @@ class Place:
         return found
 
     def expect_nothing_left(self):
-        cluster.until(lambda: not self.servers(), "the server has ended", 10)
+        cluster.until(lambda: not self.servers(), "the server has ended")
         where = self.place()["socket"]
-        cluster.until(lambda: not os.path.isdir(where) or os.listdir(where) == [], "no sockets", 5)
+        cluster.until(lambda: not os.path.isdir(where) or os.listdir(where) == [], "no sockets")
 
     def __enter__(self):
         return self
@@ -110,7 +110,7 @@ def case_signals_end_it(template):
             child = place.start("serve")
             expect(child.stdout.readline().startswith("postgresql://"), "a URL")
             child.send_signal(number)
-            expect(child.wait(20) == 0, child.returncode)
+            expect(child.wait(60) == 0, child.returncode)
             place.expect_nothing_left()
 
 
@@ -120,7 +120,7 @@ def case_signal_reaches_the_command_first(template):
         child = place.start("run", "--", "sh", "-c", script)
         expect(child.stdout.readline() == "ready\n", "the command runs")
         child.send_signal(signal.SIGINT)
-        expect((child.stdout.read(), child.wait(20)) == (f"{cluster.ROWS}\n", 5), "the database was there to the end")
+        expect((child.stdout.read(), child.wait(60)) == (f"{cluster.ROWS}\n", 5), "the database was there to the end")
         place.expect_nothing_left()
 
 
@@ -130,7 +130,7 @@ def case_killed_outright(template):
         command = int(child.stdout.readline())
         child.kill()
         child.wait()
-        cluster.until(lambda: not os.path.exists(f"/proc/{command}"), "the command has ended", 5)
+        cluster.until(lambda: not os.path.exists(f"/proc/{command}"), "the command has ended")
         place.expect_nothing_left()
 
 

@@ -253,7 +253,7 @@ def case_transfers_at_once(program, flags):
                 source, target = draws.sample(range(31, 35), 2)
                 statuses.append(http.ask("POST", "/db/transfer", {"from": source, "to": target, "quantity": draws.randrange(1, 9)})[0])
 
-    with serve(program, flags, "--db-connections", "8") as server:
+    with serve(program, flags, "--db-connections", "8", "--db-timeout", "60s") as server:
         threads = [threading.Thread(target=work, args=(server.port, seed)) for seed in range(8)]
         for thread in threads:
             thread.start()
@@ -284,14 +284,14 @@ CHANGE = {"name": "changed", "price": 1, "quantity": 1}
 
 def case_queue_is_bounded(program, flags):
     """One query runs into a lock, some wait behind it, the rest is told to come again."""
-    limits = ["--db-connections", "1", "--db-inflight", "2", "--db-queue", "3"]
+    limits = ["--db-connections", "1", "--db-inflight", "2", "--db-queue", "3", "--db-timeout", "60s"]
     with DB.session() as holder, arena.Arena(program, "--workers", "1", *cluster.flags_of(DB, *limits), *flags) as server:
-        cluster.until(lambda: cluster.ready(server.port), "ready", 5)
+        cluster.until(lambda: cluster.ready(server.port), "ready")
         holder.do("BEGIN")
         holder.do("SELECT 1 FROM items WHERE id = 41 FOR UPDATE")
         threads, answers = ask_beside(server.port, 12, "PUT", "/crud/items/41", CHANGE)
-        cluster.until(lambda: len(answers) >= 5, "shed", 3)
-        time.sleep(0.1)
+        cluster.until(lambda: len(answers) + arena.active_requests(server.port) == 12, "all have asked")
+        cluster.until(lambda: len(answers) >= 5, "shed")
         same(sorted({a[0] for a in answers}), [503], "those that were told at once")
         expect(all(a[1]["Retry-After"] for a in answers), "Retry-After")
         shed = len(answers)
@@ -304,15 +304,15 @@ def case_queue_is_bounded(program, flags):
 
 def case_deadline(program, flags):
     with DB.session() as holder, serve(program, flags, "--db-timeout", "300ms") as server, Http(server.port) as http:
-        cluster.until(lambda: cluster.ready(server.port), "ready", 5)
+        cluster.until(lambda: cluster.ready(server.port), "ready")
         holder.do("BEGIN")
         holder.do("SELECT 1 FROM items WHERE id = 42 FOR UPDATE")
         started = time.monotonic()
         same(http.ask("PUT", "/crud/items/42", CHANGE)[0], 504, "locked for too long")
-        expect(0.25 < time.monotonic() - started < 2, time.monotonic() - started)
-        cluster.until(lambda: http.get("/crud/items/42")[0] == 200, "others are served", 2)
+        expect(0.25 < time.monotonic() - started < 30, time.monotonic() - started)
+        cluster.until(lambda: http.get("/crud/items/42")[0] == 200, "others are served")
         waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        cluster.until(lambda: DB.rows(waiting) == [{"n": 0}], "what nobody waits for is cancelled", 3)
+        cluster.until(lambda: DB.rows(waiting) == [{"n": 0}], "what nobody waits for is cancelled")
         holder.do("ROLLBACK")
         same(http.ask("PUT", "/crud/items/42", CHANGE)[0], 200, "after that")
 
@@ -320,7 +320,7 @@ def case_deadline(program, flags):
 def case_client_leaves(program, flags):
     """The answer of who has left goes to nobody else."""
     with DB.session() as holder, serve(program, flags, "--db-connections", "2") as server, Http(server.port) as http:
-        cluster.until(lambda: cluster.ready(server.port), "ready", 5)
+        cluster.until(lambda: cluster.ready(server.port), "ready")
         holder.do("BEGIN")
         holder.do("SELECT 1 FROM items WHERE id = 43 FOR UPDATE")
         text = json.dumps(CHANGE).encode()
@@ -365,9 +365,13 @@ def case_database_comes_later(program, flags):
             all_unavailable(http)
             same(http.get("/readyz")[0], 503, "/readyz")
             own.start()
-            took = cluster.until(lambda: http.get("/crud/items/1")[0] == 200, "served", 2)
-            cluster.until(lambda: cluster.ready(server.port), "ready", 2)
-            print(f"  {took * 1000:.0f} ms after the database was there")
+            took = cluster.until(lambda: http.get("/crud/items/1")[0] == 200, "served")
+            cluster.until(lambda: cluster.ready(server.port), "ready")
+            started = time.monotonic()
+            own.psql("SELECT 1")
+            usual = time.monotonic() - started
+            print(f"  {took * 1000:.0f} ms after the database was there; psql takes {usual * 1000:.0f} ms")
+            expect(took < max(2, 20 * usual), f"{took:.1f} s after the database was there")
             read = http.json("GET", "/crud/items/2", 200)
             same(read["id"], 2, "an item")
 
@@ -375,7 +379,7 @@ def case_database_comes_later(program, flags):
 def case_bad_settings(program, flags):
     for url, code, word in (("postgres://h/db?sslmode=require", 78, "sslmode"), ("postgres://h/db?what=1", 2, "what"),
                             ("nonsense", 2, "--db")):
-        done = subprocess.run([program, "--listen", "127.0.0.1:0", "--db", url, *flags], capture_output=True, text=True, timeout=20,
+        done = subprocess.run([program, "--listen", "127.0.0.1:0", "--db", url, *flags], capture_output=True, text=True, timeout=60,
                               check=False)
         same(done.returncode, code, url)
         expect(word in done.stderr, f"{url}: {done.stderr}")

@@ -22,17 +22,12 @@ def expect(condition, what):
         raise AssertionError(what)
 
 
-def until(condition, what, seconds=10):
-    """Waits for something that the server does in its own time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        expect(time.monotonic() < end, f"never: {what}")
-        time.sleep(0.02)
+until = arena.until
 
 
 def ask(port, target, *fields):
     """One GET on a connection of its own: (status, head, body)."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         lines = [f"GET {target} HTTP/1.1", "Host: a", "Connection: close", *fields]
         sock.sendall("".join(line + "\r\n" for line in lines).encode() + b"\r\n")
         return arena.read_response(sock)
@@ -44,7 +39,7 @@ class Listener:
     """A client of the event stream, which reads until it is told to stop."""
 
     def __init__(self, port, *fields):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.sock.sendall("".join(line + "\r\n" for line in ("GET /events HTTP/1.1", "Host: a", *fields)).encode() + b"\r\n")
         self.data = b""
         self.ended = False
@@ -89,7 +84,7 @@ def case_sse(program, flags):
 
 def case_sse_drain(program, flags):
     """A hundred streams that would go on for ever: each gets its last event and its last chunk, in no time."""
-    server = arena.Arena(program, "--workers", "2", "--interval", "3600000", "--drain-timeout", "20s", *flags)
+    server = arena.Arena(program, "--workers", "2", "--interval", "3600000", "--drain-timeout", "60s", *flags)
     listeners = [Listener(server.port) for _ in range(100)]
     for listener in listeners:
         listener.read_until(rb"id: 1\n")
@@ -99,12 +94,12 @@ def case_sse_drain(program, flags):
     for reader in readers:
         reader.start()
     for reader in readers:
-        reader.join(20)
+        reader.join(60)
     code = server.wait()
     took = time.monotonic() - started
     for listener in listeners:
         expect(listener.ended and listener.data.endswith(b"event: end\ndata: the server goes\n\n\r\n0\r\n\r\n"), listener.data)
-    expect(code == 0 and took < 3, (code, took))  # 0.3 s on an idle machine
+    expect(code == 0 and took < 20, (code, took))  # 0.3 s on an idle machine
 
 
 def case_sse_bad_option(program, flags):
@@ -123,7 +118,7 @@ def case_watch(program, flags):
         started = time.monotonic()
         status, _, body = ask(server.port, "/bell")
         expect(status == 200 and body == b"ding\n", (status, body))
-        expect(time.monotonic() - started < 5, "a bell every 100 ms")
+        expect(time.monotonic() - started < 20, "a bell every 100 ms")
         answers = []
         threads = [threading.Thread(target=lambda: answers.append(ask(server.port, "/bell")[2])) for _ in range(5)]
         started = time.monotonic()
@@ -132,7 +127,7 @@ def case_watch(program, flags):
         for thread in threads:
             thread.join()
         expect(answers == [b"ding\n"] * 5, answers)
-        expect(time.monotonic() - started > 0.3, "one ring for each of five")
+        expect(time.monotonic() - started > 0.2, "one ring for each of five")  # 0.4 s, less what the first was late by
         before = json.loads(ask(server.port, "/")[2])
         expect(re.fullmatch(r"[\d.]+ [\d.]+ [\d.]+ \d+/\d+ \d+", before["load"]), before)
         until(lambda: json.loads(ask(server.port, "/")[2])["beats"] >= before["beats"] + 4, "it beats without a client")
@@ -163,10 +158,11 @@ def case_watch_clients_leave(program, flags):
             with socket.create_connection(("127.0.0.1", server.port)) as sock:
                 sock.sendall(b"GET /bell HTTP/1.1\r\nHost: a\r\n\r\n")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        started = time.monotonic()
-        expect(ask(server.port, "/bell")[2] == b"ding\n", "the bell")
-        expect(time.monotonic() - started < 3, "five seconds, if those who have left were served first")
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as half:
+        with arena.within(3, "the bell"):
+            started = time.monotonic()
+            expect(ask(server.port, "/bell")[2] == b"ding\n", "the bell")
+            expect(time.monotonic() - started < 3, "five seconds, if those who have left were served first")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as half:
             half.sendall(b"GET /bell HTTP/1.1\r\nHost: a\r\n\r\n")
             half.shutdown(socket.SHUT_WR)
             expect(arena.read_response(half)[2] == b"ding\n", "half-closed")
@@ -191,7 +187,8 @@ def case_offload(program, flags):
                 expect(first, "an answer")
                 break
             slow.settimeout(60)
-            expect(quick >= 1, "nobody was served meanwhile")
+            if quick == 0:
+                raise arena.TooLate("nobody was served meanwhile")
             data = b""
             while not data.endswith(b"quick\n"):
                 data += slow.recv(65536)
@@ -233,15 +230,16 @@ def case_middleware(program, flags):
         status, _, body = ask(server.port, "/hello", "Authorization: bearer sesame")
         expect(status == 200 and body == b"welcome, ali baba\n", (status, body))
         seen = []
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as sock:
             request = b"GET /hello HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sesame\r\n\r\n"
-            for _ in range(60):
-                sock.sendall(request)
-                status, head, _ = arena.read_response(sock)
-                seen.append(status)
-                expect(status == 200 or b"Retry-After: 1" in head, head)
-        expect(seen[0] == 200 and set(seen) == {200, 429}, seen)
-        expect(19 <= seen.count(200) <= 50, seen)
+            with arena.within(3, "60 requests, of which 20 may come at once and 10 a second"):
+                for _ in range(60):
+                    sock.sendall(request)
+                    status, head, _ = arena.read_response(sock)
+                    seen.append(status)
+                    expect(status == 200 or b"Retry-After: 1" in head, head)
+                expect(seen[0] == 200 and set(seen) == {200, 429}, seen)
+                expect(19 <= seen.count(200) <= 50, seen)
         status, _, body = ask(server.port, "/hello", "Authorization: Bearer grandmother")
         expect(status == 200 and body == b"welcome, the wolf\n", "another one has a bucket of its own")
         time.sleep(0.3)
@@ -251,7 +249,7 @@ def case_middleware(program, flags):
 # --------------------------------------------------------------------------------------------------------- cache ----
 
 def put_price(port, item, cents):
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         sock.sendall(f"PUT /price/{item}?cents={cents} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
                      "Content-Length: 0\r\n\r\n".encode())
         status, _, _ = arena.read_response(sock)
@@ -265,15 +263,16 @@ def case_cache(program, flags):
         def get(item):
             answers.append(ask(server.port, f"/price/{item}"))
 
-        begin = time.monotonic()
         crowd = [threading.Thread(target=get, args=(spelling,)) for spelling in ("7", "007") * 10]
-        for thread in crowd:
-            thread.start()
-        for thread in crowd:
-            thread.join()
-        expect(time.monotonic() - begin < 20 * 0.1, "they have waited for one, not for each other")
-        expect(all(status == 200 and body == b'{"item":7,"cents":0}' for status, _, body in answers), answers)
-        expect(sum(b"X-Cache: MISS" in head for _, head, _ in answers) == 1, answers)
+        with arena.within(1, "a price is kept for a second"):  # twice as long, if they waited for each other
+            begin = time.monotonic()
+            for thread in crowd:
+                thread.start()
+            for thread in crowd:
+                thread.join()
+            expect(time.monotonic() - begin < 1, "they have waited for one, not for each other")
+            expect(all(status == 200 and body == b'{"item":7,"cents":0}' for status, _, body in answers), answers)
+            expect(sum(b"X-Cache: MISS" in head for _, head, _ in answers) == 1, answers)
         for price in range(1, 6):
             put_price(server.port, "07", price)
             answers.clear()
@@ -281,8 +280,9 @@ def case_cache(program, flags):
             expect(answers[0][2] == f'{{"item":7,"cents":{price}}}'.encode(), (price, answers))
         expect(ask(server.port, "/price/x")[0] == 404, "no key, no item")
         time.sleep(1.1)
-        _, head, _ = ask(server.port, "/price/7")
-        expect(b"X-Cache: STALE" in head, head)
+        with arena.within(8, "the grace"):
+            _, head, _ = ask(server.port, "/price/7")
+            expect(b"X-Cache: STALE" in head, head)
         until(lambda: b"X-Cache: HIT" in ask(server.port, "/price/7")[1], "a refresh in the background")
 
 

@@ -29,7 +29,7 @@ class Rig:
     def run(self, port, template, *flags, io="auto"):
         """(exit code, JSON or None, stderr)"""
         command = [self.load, "--connect", f"127.0.0.1:{port}", "--template", template, "--json", "-", "--io", io, *flags]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else None, done.stderr
 
     def template(self, folder, text):
@@ -79,8 +79,8 @@ def case_depth_is_kept(rig):
         thread = threading.Thread(target=serve)
         thread.start()
         code, result, _ = rig.run(listener.getsockname()[1], rig.templates / "pipeline.txt", "--connections", 1, "--depth", 5,
-                                  "--duration", "100ms")
-        thread.join(20)
+                                  "--duration", "500ms")
+        thread.join(60)
         expect(got == [5], got)
         expect(code == 1 and result["errors"]["unanswered"] == 5, result)
 
@@ -106,6 +106,8 @@ def case_open_loop(rig):
         for io in rig.backends:
             template = rig.templates / "pipeline.txt"
             code, result, said = rig.run(server.port, template, "--rate", 400, "--duration", "1s", "--connections", 7, io=io)
+            if code == 0 and result["requests"] < 380 and result["latency_us"]["max"] > 30_000:
+                raise arena.TooLate(f"{result['latency_us']['max'] / 1000:.0f} ms for an answer of 0.1 ms")
             expect(code == 0 and 380 <= result["requests"] <= 420, (result, said))
             expect(result["latency_us"]["loop"] == "open" and result["rate"] == 400, result)
             expect(result["per_connection"]["max"] - result["per_connection"]["min"] <= 1, result["per_connection"])
@@ -126,8 +128,7 @@ def case_closed_early(rig):
 
 
 def case_nobody_there(rig):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = arena.free_port()
     code, result, said = rig.run(port, rig.templates / "pipeline.txt", "--requests", 10)
     expect(code == 69 and result is None and "cannot connect" in said, (code, said))
 
@@ -136,11 +137,11 @@ def case_usage(rig):
     template = rig.templates / "pipeline.txt"
     for flags, word in ((["--depth", "0"], "--depth"), (["--nonsense", "1"], "--nonsense"), (["--json"], "--json"),
                         (["--duration", "5"], "--duration"), (["--ring", "recv=never"], "recv")):
-        done = subprocess.run([rig.load, "--template", template, *flags], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run([rig.load, "--template", template, *flags], capture_output=True, text=True, timeout=60, check=False)
         expect(done.returncode == 2 and word in done.stderr, (flags, done.stderr))
-    done = subprocess.run([rig.load, "--template", "/nonexistent"], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([rig.load, "--template", "/nonexistent"], capture_output=True, text=True, timeout=60, check=False)
     expect(done.returncode == 2 and "/nonexistent" in done.stderr, done.stderr)
-    done = subprocess.run([rig.load, "--help"], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([rig.load, "--help"], capture_output=True, text=True, timeout=60, check=False)
     expect(done.returncode == 0 and "--reconnect" in done.stdout, done.stdout)
 
 

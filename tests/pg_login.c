@@ -17,7 +17,7 @@
 #include "pg/pg_conn.h"
 #include "pg/pg_crypto.h"
 
-enum { INFLIGHT = 1, MESSAGE_BYTES = 65536, BLOCKS = 8, SECONDS = 20 };
+enum { INFLIGHT = 1, MESSAGE_BYTES = 65536, BLOCKS = 8, SECONDS = 60 };
 
 static struct pg_settings settings;
 static struct pg_shared shared;

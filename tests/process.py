@@ -60,7 +60,7 @@ def case_bad_value(program):
 
 
 def case_backend_not_compiled(program):
-    missing = {"uring", "epoll"} - set(arena.backends(program))
+    missing = {"uring", "epoll"} - set(arena.compiled(program))
     for name in missing:
         code, _, err = run(program, "--io", name, "--listen", "127.0.0.1:0")
         expect(code == 69 and "not compiled in" in err, (code, err))

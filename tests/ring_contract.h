@@ -187,6 +187,9 @@ void rig_turn(struct rig *rig);
 
 void rig_fail_unless_link(struct rig *rig, const struct link *link);
 uint64_t rig_limit(const struct rig *rig);
+
+/* A deadline that no turn is to meet: what it waits for comes long before, also on a busy machine. */
+uint64_t rig_far(const struct rig *rig, enum side side);
 bool rig_late(const struct rig *rig, uint64_t limit, uint64_t rounds);
 
 /* Rounds for `ms` milliseconds of the ring's time, whatever happens. */

@@ -6,8 +6,6 @@
 
 #include "ring_contract.h"
 
-#define FAR_NS (UINT64_C(1500) * 1000000)
-
 enum { TURN_MAX = 1024 };
 
 static struct ring_job jobs[TURN_MAX];
@@ -32,7 +30,7 @@ static void full_turn_keeps_the_wake(struct rig *rig) {
     finish_jobs(rig, TURN_MAX);
     ring_wake(rig->ring[SERVER]);
     while (rig->finished[SERVER] < TURN_MAX || rig->wokens[SERVER] == 0) {
-        rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + FAR_NS);
+        rig_wait(rig, SERVER, rig_far(rig, SERVER));
         RIG_CHECK(rig, rig->ticks[SERVER] == 0);
     }
 }
@@ -45,10 +43,10 @@ static void full_turn_keeps_readiness(struct rig *rig) {
     rig_pump_ms(rig, 2);
     finish_jobs(rig, TURN_MAX);
     for (uint32_t i = 0; i < PAIRS; i++) link_send(clients[i], 100);
-    rig_wait(rig, CLIENT, ring_now(rig->ring[CLIENT]) + FAR_NS);
+    rig_wait(rig, CLIENT, rig_far(rig, CLIENT));
     uint64_t received = 0, ticks = rig->ticks[SERVER];
     while (received < 100 * PAIRS || rig->finished[SERVER] < TURN_MAX) { /* a busy machine's helpers may be late */
-        rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + FAR_NS);
+        rig_wait(rig, SERVER, rig_far(rig, SERVER));
         if (rig->world != NULL) rig_wait(rig, CLIENT, 1);
         RIG_CHECK(rig, rig->ticks[SERVER] == ticks);
         received = ring_counters(rig->ring[SERVER])->received_bytes;
@@ -68,7 +66,7 @@ static void close_listener_at_accept(struct rig *rig) {
     rig_open_listening(rig, NULL);
     rig_pump_ms(rig, 2);
     for (uint32_t i = 0; i < CLIENTS; i++) clients[i] = link_connect(rig);
-    rig_wait(rig, CLIENT, ring_now(rig->ring[CLIENT]) + FAR_NS);
+    rig_wait(rig, CLIENT, rig_far(rig, CLIENT));
     rig->on_event = close_the_listener;
     RIG_UNTIL(rig, rig->listener->closed);
     RIG_CHECK(rig, rig->listener->accepts == 1);
@@ -95,7 +93,7 @@ static void accept_off_at_once(struct rig *rig) {
     struct link *other = rig_listen(rig, SERVER, "127.0.0.1:0", 16);
     rig_pump_ms(rig, 2);
     for (uint32_t i = 0; i < CLIENTS; i++) link_connect(rig);
-    rig_wait(rig, CLIENT, ring_now(rig->ring[CLIENT]) + FAR_NS);
+    rig_wait(rig, CLIENT, rig_far(rig, CLIENT));
     rig->on_event = stop_at_accept;
     RIG_UNTIL(rig, rig->listener->accepts == 1);
     rig_pump_ms(rig, 20);

@@ -38,7 +38,7 @@ static void send_all(struct rig *rig, struct link **clients, uint32_t n, size_t 
 static void serve_without_ticks(struct rig *rig, struct link **clients, uint32_t n, uint64_t bytes) {
     uint64_t ticks = rig->ticks[SERVER];
     while (!all_received(clients, n, bytes)) {
-        rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + UINT64_C(3000000000));
+        rig_wait(rig, SERVER, rig_far(rig, SERVER));
         if (rig->world != NULL) rig_wait(rig, CLIENT, 1); /* there the clients' deadlines hold up time */
         RIG_CHECK(rig, rig->ticks[SERVER] == ticks);
     }
@@ -252,7 +252,7 @@ static void turns_are_bounded(struct rig *rig) {
     if (rig->world == NULL) usleep(50000); /* they are done, and none was collected */
     uint64_t limit = rig_limit(rig), rounds = 0;
     while (rig->finished[SERVER] < JOBS) {
-        RIG_CHECK(rig, rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + 500 * UINT64_C(1000000)) <= TURN_MAX);
+        RIG_CHECK(rig, rig_wait(rig, SERVER, rig_far(rig, SERVER)) <= TURN_MAX);
         RIG_CHECK(rig, !rig_late(rig, limit, rounds++));
     }
     RIG_CHECK(rig, rig->ticks[SERVER] == 0);

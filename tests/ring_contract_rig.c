@@ -15,7 +15,10 @@
 
 enum {
     SOCKETS_DEFAULT = 256,
-    LIMIT_S = 10,             /* of RIG_UNTIL: of the ring's time, and of ours */
+    LIMIT_S = 10,             /* of RIG_UNTIL: of the simulator's time */
+    LIMIT_REAL_S = 40,        /* of ours, on a busy machine */
+    FAR_MS = 1500,            /* of rig_far, in the same way */
+    FAR_REAL_MS = 30 * 1000,
     ROUNDS_MAX = 4 * 1000000, /* in a world whose clock hardly moves */
     IDLE_NS = 500 * 1000,
     ZONE_BYTES = ZONE_PIECES * ZONE_PIECE_BYTES,
@@ -205,7 +208,13 @@ static uint64_t rig_now(const struct rig *rig) {
 }
 
 uint64_t rig_limit(const struct rig *rig) {
-    return rig_now(rig) + LIMIT_S * 1000 * NS_PER_MS;
+    uint64_t seconds = rig->world != NULL ? LIMIT_S : LIMIT_REAL_S;
+    return rig_now(rig) + seconds * 1000 * NS_PER_MS;
+}
+
+uint64_t rig_far(const struct rig *rig, enum side side) {
+    uint64_t ms = rig->world != NULL ? FAR_MS : FAR_REAL_MS;
+    return ring_now(rig->ring[side]) + ms * NS_PER_MS;
 }
 
 bool rig_late(const struct rig *rig, uint64_t limit, uint64_t rounds) {

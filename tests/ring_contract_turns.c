@@ -12,23 +12,31 @@
 #include "ring_contract.h"
 
 #define NS_PER_MS UINT64_C(1000000)
-#define FAR_NS (2000 * NS_PER_MS)
+#define LONG_NS (30000 * NS_PER_MS)
+
+/* Bounds on how long something takes are for the best of so many: the machine may have something else to do meanwhile. */
+enum { TRIES = 20 };
 
 /* ----------------------------------------------------------------------------------------------------- deadlines ---- */
+
+/* How late it was. */
+static uint64_t tick_once(struct rig *rig, uint64_t ns) {
+    rig_wait(rig, SERVER, 1);
+    uint64_t deadline = ring_now(rig->ring[SERVER]) + ns, ticks = rig->ticks[SERVER];
+    while (rig->ticks[SERVER] == ticks) {
+        rig_wait(rig, SERVER, deadline);
+        RIG_CHECK(rig, rig->ticks[SERVER] == ticks || ring_now(rig->ring[SERVER]) >= deadline);
+    }
+    return ring_now(rig->ring[SERVER]) - deadline;
+}
 
 static void tick_is_not_early(struct rig *rig) {
     rig_open_listening(rig, NULL);
     static const uint64_t waits_us[] = { 1, 50, 300, 1000, 1001, 7000, 20000 };
     for (size_t i = 0; i < sizeof waits_us / sizeof waits_us[0]; i++) {
-        uint64_t ticks = rig->ticks[SERVER];
-        rig_wait(rig, SERVER, 1);
-        uint64_t deadline = ring_now(rig->ring[SERVER]) + waits_us[i] * 1000;
-        ticks = rig->ticks[SERVER];
-        while (rig->ticks[SERVER] == ticks) {
-            rig_wait(rig, SERVER, deadline);
-            RIG_CHECK(rig, rig->ticks[SERVER] == ticks || ring_now(rig->ring[SERVER]) >= deadline);
-        }
-        RIG_CHECK(rig, ring_now(rig->ring[SERVER]) < deadline + 200 * NS_PER_MS);
+        uint64_t late = UINT64_MAX;
+        for (uint32_t tries = 0; tries < TRIES && late >= 200 * NS_PER_MS; tries++) late = tick_once(rig, waits_us[i] * 1000);
+        RIG_CHECK(rig, late < 200 * NS_PER_MS);
     }
 }
 
@@ -59,13 +67,13 @@ static void clocks_go_forward(struct rig *rig) {
     RIG_CHECK(rig, ring_random(rig->ring[SERVER]) != ring_random(rig->ring[SERVER]));
 }
 
-/* What happens between two waits is counted as the turn's; the sleep is not. */
-static void busy_time_is_counted(struct rig *rig) {
+/* False when the machine had something else to do, so that other turns took long, too. */
+static bool busy_time_shows(struct rig *rig) {
     rig_open_listening(rig, NULL);
     const struct ring_counters *counters = ring_counters(rig->ring[SERVER]);
     rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + 30 * NS_PER_MS);
     uint64_t ns = counters->busy_ns;
-    RIG_CHECK(rig, counters->busy_max_ns < 25 * NS_PER_MS);
+    if (counters->busy_max_ns >= 25 * NS_PER_MS) return false;
     usleep(30000);
     rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + NS_PER_MS);
     RIG_CHECK(rig, counters->busy_ns >= ns + 30 * NS_PER_MS);
@@ -75,8 +83,17 @@ static void busy_time_is_counted(struct rig *rig) {
         turns += counters->busy[i];
         if (i >= 11) long_ones += counters->busy[i]; /* 2^(10 + 14) ns is 17 ms */
     }
-    RIG_CHECK(rig, long_ones == 1);
+    RIG_CHECK(rig, long_ones >= 1);
     RIG_CHECK(rig, turns <= counters->turns);
+    return long_ones == 1;
+}
+
+/* What happens between two waits is counted as the turn's; the sleep is not. */
+static void busy_time_is_counted(struct rig *rig) {
+    for (uint32_t tries = 1; !busy_time_shows(rig); tries++) {
+        RIG_CHECK(rig, tries < TRIES);
+        rig_reopen(rig);
+    }
 }
 
 /* --------------------------------------------------------------------------------------------------------- wakes ---- */
@@ -86,8 +103,8 @@ static void wakes_become_one(struct rig *rig) {
     rig_pump_ms(rig, 2);
     uint64_t calls = ring_counters(rig->ring[SERVER])->calls[RING_CALL_write];
     for (uint32_t i = 0; i < 1000; i++) ring_wake(rig->ring[SERVER]);
-    rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + FAR_NS);
-    while (rig->wokens[SERVER] == 0) rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + FAR_NS);
+    rig_wait(rig, SERVER, rig_far(rig, SERVER));
+    while (rig->wokens[SERVER] == 0) rig_wait(rig, SERVER, rig_far(rig, SERVER));
     rig_pump_ms(rig, 5);
     RIG_CHECK(rig, rig->wokens[SERVER] == 1);
     RIG_CHECK(rig, ring_counters(rig->ring[SERVER])->wakes == 1);
@@ -128,10 +145,10 @@ static bool hammer(struct rig *rig, bool in_step, uint32_t count) {
     rig->user = &waker;
     rig->on_event = count_wakes;
     RIG_CHECK(rig, pthread_create(&thread, NULL, wake_many, &waker) == 0);
-    uint64_t until = wall_ns() + 30000 * NS_PER_MS, ticks = rig->ticks[SERVER];
+    uint64_t until = wall_ns() + LONG_NS, ticks = rig->ticks[SERVER];
     bool lost = false;
     while (atomic_load(&waker.seen) != count && !lost) {
-        rig_wait(rig, SERVER, ring_now(rig->ring[SERVER]) + FAR_NS);
+        rig_wait(rig, SERVER, rig_far(rig, SERVER));
         lost = wall_ns() > until || (rig->world == NULL && rig->ticks[SERVER] != ticks);
     }
     atomic_store(&waker.stop, true);
@@ -160,10 +177,10 @@ static void wake_ends_a_sleep(struct rig *rig) {
     pthread_t thread;
     uint64_t start = wall_ns();
     RIG_CHECK(rig, pthread_create(&thread, NULL, wake_later, rig->ring[SERVER]) == 0);
-    while (rig->wokens[SERVER] == 0 && wall_ns() < start + FAR_NS) rig_wait(rig, SERVER, RING_NO_DEADLINE);
+    while (rig->wokens[SERVER] == 0 && wall_ns() < start + LONG_NS) rig_wait(rig, SERVER, RING_NO_DEADLINE);
     pthread_join(thread, NULL);
     RIG_CHECK(rig, rig->wokens[SERVER] == 1);
-    RIG_CHECK(rig, wall_ns() - start < FAR_NS);
+    RIG_CHECK(rig, wall_ns() - start < LONG_NS);
 }
 
 /* ------------------------------------------------------------------------------------------------------- watches ---- */
@@ -406,10 +423,7 @@ static void quiet_send_alone(struct rig *rig) {
         rig_wait(rig, CLIENT, 1);
         uint64_t start = ring_now(rig->ring[CLIENT]);
         link_send_segments(client, 100, 1, RING_SEND_QUIET);
-        while (client->sents < i) {
-            RIG_CHECK(rig, ring_now(rig->ring[CLIENT]) - start < 500 * NS_PER_MS);
-            rig_wait(rig, CLIENT, start + FAR_NS);
-        }
+        while (client->sents < i) rig_wait(rig, CLIENT, rig_far(rig, CLIENT));
         uint64_t spent = ring_now(rig->ring[CLIENT]) - start;
         if (spent < best) best = spent;
         RIG_UNTIL(rig, client->peer->received == 100 * (uint64_t)i);
@@ -430,7 +444,7 @@ static uint64_t stick(struct rig *rig, struct link *client, struct link *other) 
         link_send(other->peer, 1);
         rig_wait(rig, SERVER, 1);
         link_send_segments(client, 16384, 1, RING_SEND_QUIET);
-        while (other->received < wanted) rig_wait(rig, CLIENT, start + FAR_NS);
+        while (other->received < wanted) rig_wait(rig, CLIENT, rig_far(rig, CLIENT));
         if (client->in_flight > 0) return ring_now(rig->ring[CLIENT]) - start;
     }
     return UINT64_MAX;
@@ -441,7 +455,7 @@ static void stuck_quiet_send(struct rig *rig) {
     rig_open_listening(rig, NULL);
     struct link *other = rig_pair(rig);
     uint64_t best = UINT64_MAX;
-    for (int i = 0; i < 5; i++) {
+    for (uint32_t i = 0; i < TRIES && best >= 8 * NS_PER_MS; i++) {
         uint64_t spent = stick(rig, rig_pair(rig), other);
         if (spent < best) best = spent;
     }

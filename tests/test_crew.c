@@ -1,5 +1,6 @@
 /* The crew's workers as they lie in memory: what one of them writes shares no cache line with another's, wherever it came from:
  * the array of workers, their slabs, their rings. Real threads and real rings, whose addresses are looked at. */
+#include "refused.h"
 #include "ring/ring_priv.h"
 #include "server/crew.h"
 #include "server/sockets.h"
@@ -57,6 +58,9 @@ static struct crew crew;
 static struct sockets_held held;
 
 static void start(const char *io) {
+    if (strcmp(io, "uring") == 0 && uring_refused()) {
+        skip();
+    }
     char *line[] = { "test",         "--workers", "4",    "--max-connections",  "64", "--listen", "127.0.0.1:0",
                      "--access-log", "/dev/null", "--io", (char *)(uintptr_t)io };
     char why[CONFIG_WHY_BYTES];

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "refused.h"
 #include "ring/ring.h"
 
 enum { JOBS = 2000 };
@@ -65,7 +66,7 @@ static void jobs_come_home(enum ring_choice choice) {
 
 static void test_jobs_come_home_uring(void **state) {
     (void)state;
-    if (!ring_has_backend(RING_URING)) skip();
+    if (!ring_has_backend(RING_URING) || uring_refused()) skip();
     jobs_come_home(RING_URING);
 }
 

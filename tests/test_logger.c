@@ -17,7 +17,7 @@
 #include "server/log.h"
 #include "server/logger.h"
 
-enum { RING_BYTES = 1 << 16, RINGS = 2, PATIENCE_MS = 5000 };
+enum { RING_BYTES = 1 << 16, RINGS = 2, PATIENCE_MS = 60000 };
 
 static char memory[RINGS][RING_BYTES];
 static struct lines rings[RINGS];

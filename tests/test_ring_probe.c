@@ -64,7 +64,7 @@ static void test_bounded(void **state) {
         clock_gettime(CLOCK_MONOTONIC, &to);
         int64_t ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
         assert_true(finding.result <= 0 && finding.result > -4096);
-        assert_true(ms < 5 * RING_PROBE_MS); /* sanitizers, a busy machine */
+        assert_true(ms < 30 * RING_PROBE_MS); /* sanitizers, a busy machine: but an end */
     }
 }
 

@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import arena  # noqa: E402
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 
 def unescape(text):
@@ -89,11 +89,13 @@ class Session:
         self.out = b""
         self.expected = b""
         self.got = b""
+        self.sent_at = time.monotonic()
 
     def flush(self):
         if self.out:
             self.sock.sendall(self.out)
             self.out = b""
+            self.sent_at = time.monotonic()
 
     def receive(self, seconds):
         """More bytes; b"" at the end of the stream; None when none came in time."""
@@ -148,6 +150,8 @@ class Session:
         elif verb == "quiet":
             self.settle()
             more = self.receive(argument / 1000)
+            if more is not None and time.monotonic() - self.sent_at > 2 * argument / 1000:
+                raise arena.TooLate(f"quiet for {argument} ms: {more!r} came later")
             if more is not None:
                 raise AssertionError(f"not quiet: {more!r}")
         elif verb == "eof":
