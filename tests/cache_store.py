@@ -7,7 +7,6 @@ usage: cache_store.py ARENA [long | CASE]
 import contextlib
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -19,7 +18,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import arena  # noqa: E402
-import pressure  # noqa: E402
 from cache_client import Client, Threads, ask, body_of_cached, expect, same  # noqa: E402
 
 MIB = 1 << 20
@@ -251,42 +249,6 @@ def memory_only(program, io, folder):
     same(os.listdir(folder), [], "files")
 
 
-def larger_than_ram(program, io, folder):
-    """A store of 1 GiB where 256 MiB of memory are allowed: every byte is right, most of it is there, and the server lives."""
-    place = tempfile.mkdtemp(prefix="rm-store-", dir="/var/tmp")  # on a disk, whatever /tmp is
-    which = [(n, 500000) for n in range(10**6, 10**6 + 1800)]
-    hot = [(n, 1024) for n in range(50)]
-    hits = wrong = 0
-    draws = random.Random(1)
-    try:
-        with pressure.Group(256 * MIB) as group:
-            with arena.Arena(program, "--io", io, "--workers", "2", "--store", f"{place}/store", "--store-bytes", "1G", "--cached-ttl",
-                             "60m", preexec_fn=group.enter) as server, Client(server.port) as client:
-                for n, size in hot + which:
-                    same(client.ask(f"/cached/{n}?bytes={size}").status, 200, f"{n}, first")
-                taken = []
-                for _ in range(1500):
-                    n, size = draws.choice(which)
-                    answer = client.ask(f"/cached/{n}?bytes={size}")
-                    hits += answer.cache == "HIT"
-                    wrong += answer.body != body_of_cached(n, size)
-                    begun = time.monotonic()
-                    answer = client.ask(f"/cached/{n % 50}?bytes=1024")
-                    taken.append(time.monotonic() - begun)
-                    wrong += answer.body != body_of_cached(n % 50, 1024)
-                resident = int(re.search(r"RssShmem:\s+(\d+)|RssFile:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text(
-                    encoding="ascii")).group(0).split()[1]) // 1024
-    except OSError as why:
-        raise arena.Skipped(f"no memory cgroup can be made: {why}") from why
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-    taken.sort()
-    print(f"  {hits} of 1500 hits, {resident} MiB of files resident; a hot KiB: p50 {taken[750] * 1e6:.0f} us, p99 {taken[1485] * 1e6:.0f} us")
-    same(wrong, 0, "wrong bodies")
-    expect(hits > 1200, "most of it was not kept")
-    expect(resident < 256, "the limit was none")
-
-
 CASES = [warm, closed_for_too_long, killed, in_use, not_a_store, disk_full, cut_short, unlinked, memory_only]
 
 
@@ -294,8 +256,7 @@ def main(argv):
     if len(argv) not in (2, 3):
         sys.exit(__doc__)
     program, is_long = argv[1], argv[2:] == ["long"]
-    every = CASES + ([larger_than_ram] if len(argv) > 2 else [])
-    chosen = [case for case in every if len(argv) < 3 or is_long or argv[2] in case.__name__]
+    chosen = [case for case in CASES if len(argv) < 3 or is_long or argv[2] in case.__name__]
 
     def run(case, io):  # anew, when it was too late for something
         with tempfile.TemporaryDirectory(prefix="rm-store-") as folder:

@@ -1,6 +1,6 @@
 /* Fills a store in a file with objects that say which they are, and asks for them: some often, most of them seldom (Zipf). One
- * thread asks, as a worker does: what is cold and not in RAM is brought there by another one first. For pressure.py, which gives it
- * less memory than the store has bytes.
+ * thread asks, as a worker does: what is cold and not in RAM is brought there by another one first, or put off. For pressure.py,
+ * which gives it less memory than the store has bytes.
  *
  * usage: store_pressure PATH STORE_MIB SECONDS      one line of JSON */
 #include <math.h>
@@ -101,6 +101,12 @@ static void fill(uint32_t key) {
 
 /* ------------------------------------------------------------------------------------------------------- asking ---- */
 
+static uint64_t resident_bytes(void) {
+    uint64_t bytes = 0;
+    (void)!store_count_resident(store, UINT64_MAX, &bytes);
+    return bytes;
+}
+
 static void *help(void *arg) {
     (void)arg;
     uint64_t refreshed_ns = clock_ns();
@@ -116,7 +122,7 @@ static void *help(void *arg) {
         if (clock_ns() - refreshed_ns > 250000000) { /* as the server does it */
             struct store_figures figures;
             store_figures(store, &figures);
-            bool pressed = store_resident_bytes(store) < figures.bytes_used;
+            bool pressed = resident_bytes() < figures.bytes_used;
             store_press(store, pressed);
             refreshed_ns = clock_ns();
             refreshed_bytes += pressed ? store_refresh(store, refreshed_ns, UINT64_MAX) : 0;
@@ -130,6 +136,7 @@ static void *help(void *arg) {
     return NULL;
 }
 
+/* False: it has enough to do. */
 static bool ask_helper(uint32_t key, const struct store_object *object) {
     for (size_t i = 0; i < QUEUE; i++) {
         if (__atomic_load_n(&jobs[i].state, __ATOMIC_ACQUIRE) == 0) {
@@ -144,7 +151,7 @@ static bool ask_helper(uint32_t key, const struct store_object *object) {
 }
 
 struct counts {
-    uint64_t gets, misses, wrong, populated;
+    uint64_t gets, misses, wrong, populated, put_off;
 };
 
 /* `fetched`: it has been at the helper's. */
@@ -159,8 +166,10 @@ static void get(uint32_t key, bool fetched, bool measured, struct counts *counts
         counts->misses++;
         return;
     }
-    if (!fetched && object.cold && !store_resident(store, &object) && ask_helper(key, &object)) {
-        counts->populated++;
+    if (!fetched && object.cold && !store_resident(store, &object)) {
+        bool asked = ask_helper(key, &object);
+        counts->populated += asked;
+        counts->put_off += !asked;
         return;
     }
     bool same = !object.cold || store_confirm(store, &object, name, begin_ns);
@@ -247,7 +256,7 @@ int main(int argc, char **argv) {
     open_and_fill(argv[1], strtoull(argv[2], NULL, 10) << 20);
     double filled_seconds = (double)(clock_ns() - begin_ns) / 1e9;
     uint64_t fill_faults = major_faults(RUSAGE_SELF), before = major_faults(RUSAGE_THREAD);
-    uint64_t resident_filled = store_resident_bytes(store);
+    uint64_t resident_filled = resident_bytes();
     pthread_t helper;
     if (pthread_create(&helper, NULL, help, NULL) != 0) {
         die("no thread");
@@ -257,15 +266,15 @@ int main(int argc, char **argv) {
     __atomic_store_n(&ending, 1, __ATOMIC_RELEASE);
     pthread_join(helper, NULL);
     qsort(samples, sample_count, sizeof *samples, by_size);
-    uint64_t resident = store_resident_bytes(store);
+    uint64_t resident = resident_bytes();
     printf("{\"keys\": %u, \"fill_seconds\": %.2f, \"fill_major_faults\": %lu, \"resident_filled\": %lu, \"resident\": %lu, "
-           "\"gets\": %lu, \"misses\": %lu, \"wrong\": %lu, \"populated\": %lu, \"worker_major_faults\": %lu, "
+           "\"gets\": %lu, \"misses\": %lu, \"wrong\": %lu, \"populated\": %lu, \"put_off\": %lu, \"worker_major_faults\": %lu, "
            "\"helper_major_faults\": %lu, \"hot_gets\": %u, \"hot_p50_ns\": %u, \"hot_p99_ns\": %u, \"hot_p999_ns\": %u, "
            "\"refreshed_bytes\": %lu, \"refresh_ns\": %lu}\n",
            keys, filled_seconds, (unsigned long)fill_faults, (unsigned long)resident_filled, (unsigned long)resident,
            (unsigned long)counts.gets, (unsigned long)counts.misses, (unsigned long)counts.wrong, (unsigned long)counts.populated,
-           (unsigned long)worker_faults, (unsigned long)helper_faults, sample_count, quantile(0.5), quantile(0.99),
-           quantile(0.999), (unsigned long)refreshed_bytes, (unsigned long)refresh_ns);
+           (unsigned long)counts.put_off, (unsigned long)worker_faults, (unsigned long)helper_faults, sample_count, quantile(0.5),
+           quantile(0.99), quantile(0.999), (unsigned long)refreshed_bytes, (unsigned long)refresh_ns);
     fflush(stdout);
     _exit(0); /* a close would write all of it to the disk */
 }

@@ -94,6 +94,12 @@ static inline bool store_rig_has(struct store_rig *rig, const char *key) {
     return store_rig_get(rig, key, &object);
 }
 
+static inline uint64_t store_rig_resident(const struct store_rig *rig) {
+    uint64_t bytes;
+    assert_true(store_count_resident(rig->store, UINT64_MAX, &bytes));
+    return bytes;
+}
+
 static inline bool store_rig_drop(struct store_rig *rig, const char *key) {
     return store_invalidate(rig->store, span_text(key), store_hash(rig->store, span_text(key)));
 }

@@ -140,10 +140,74 @@ static void test_figures(void **state) {
 
     text = rig_get(&rig, "/stats", 200);
     assert_has(text, "\"store\":{\"file\":false,\"broken\":false,\"objects\":1,\"objects_max\":1024,\"size_bytes\":2097152,");
-    assert_has(text, "\"warm_objects\":0,\"published\":1,");
+    assert_has(text, "\"pressed\":false,\"refreshed_bytes\":0,\"warm_objects\":0,\"published\":1,");
     assert_has(text, "\"too_large\":1}");
     assert_has(text, "\"process\":{\"minor_faults\":");
     rig_close(&rig);
+}
+
+/* A store so large that it is looked at in parts, in which nothing is yet. */
+static void test_large(void **state) {
+    (void)state;
+    assert_int_equal(open_with(&app, "none", "2560M"), EXIT_FINE);
+    uint64_t now_ns = 1;
+    for (int part = 0; part < 2; part++, now_ns += RESOURCES_COUNT_MS * NS_PER_MS) {
+        assert_int_equal(resources_look(&server, now_ns), RESOURCES_COUNT_MS);
+        assert_int_equal(resources_look(&server, now_ns + NS_PER_MS), RESOURCES_COUNT_MS - 1); /* no sooner */
+    }
+    assert_int_equal(resources_look(&server, now_ns), RESOURCES_LOOK_MS);
+    storage_close(&server);
+}
+
+/* While bytes of the file are missing, what is hot is told to the kernel, and they are counted more often. */
+static void test_pressed(void **state) {
+    (void)state;
+    assert_int_equal(open_with(&app, path, "2M"), EXIT_FINE);
+    assert_int_equal(resources_look(&server, 1), RESOURCES_FILE_MS);
+    struct store *store = server.store;
+    if (server.resources.store_bytes == store_mapping(store).len) {
+        storage_close(&server);
+        skip(); /* tmpfs: all of a file is in RAM from the start */
+    }
+    uint64_t hash = store_hash(store, SPAN("key")), now_ns = RESOURCES_LOOK_MS * NS_PER_MS + 1;
+    struct store_fill fill;
+    struct store_object object;
+    assert_int_equal(store_reserve(store, SPAN("key"), hash, 0, 200000, &fill), STORE_OK); /* and none of it is written */
+    struct store_token token = store_token(store, hash);
+    assert_int_equal(store_publish(store, &fill, token, 100 * NS_PER_SECOND, 0, now_ns), STORE_OK);
+    store_online(store, 0);
+    for (int second = 0; second < 3; second++, now_ns += NS_PER_SECOND) {
+        assert_true(store_get(store, 0, SPAN("key"), hash, now_ns, &object)); /* its one page in RAM: that of its key */
+    }
+    store_offline(store, 0);
+    now_ns -= NS_PER_SECOND;
+    assert_int_equal(resources_look(&server, now_ns), RESOURCES_REFRESH_MS);
+    assert_int_equal(server.resources.pressed, 1);
+    uint64_t first = server.resources.refreshed_bytes, looked_ns = server.resources.look_ns;
+    assert_in_range(first, 4096, 200000 + 2 * 4096);
+    assert_int_equal(resources_look(&server, now_ns + NS_PER_MS), RESOURCES_REFRESH_MS - 1); /* no sooner */
+    assert_int_equal(server.resources.refreshed_bytes, first);
+    assert_int_equal(resources_look(&server, now_ns + RESOURCES_REFRESH_MS * NS_PER_MS), RESOURCES_REFRESH_MS);
+    assert_in_range(server.resources.refreshed_bytes, first + 4096, 2 * (200000 + 2 * 4096));
+    assert_int_equal(server.resources.look_ns, looked_ns); /* those are counted once a second only */
+    memset((char *)(uintptr_t)object.body.data, 1, object.body.len);
+    assert_int_equal(resources_look(&server, now_ns + RESOURCES_FILE_MS * NS_PER_MS), RESOURCES_FILE_MS);
+    assert_int_equal(server.resources.pressed, 0);
+    now_ns += 2 * RESOURCES_FILE_MS * NS_PER_MS;
+    server.resources.store_bytes = 7;
+    server.resources.faults_counted = UINT64_MAX; /* there were some since */
+    (void)resources_look(&server, now_ns);
+    assert_true(server.resources.store_bytes > 7);
+    server.resources.store_bytes = 7;
+    now_ns += RESOURCES_FILE_MS * NS_PER_MS;
+    server.resources.major_faults = server.resources.faults_counted;
+    (void)resources_look(&server, now_ns); /* nothing is counted without a fault, */
+    if (server.resources.major_faults == server.resources.faults_counted) {
+        assert_int_equal(server.resources.store_bytes, 7);
+    }
+    (void)resources_look(&server, now_ns + RESOURCES_LOOK_MS * NS_PER_MS); /* for five seconds */
+    assert_true(server.resources.store_bytes > 7);
+    storage_close(&server);
 }
 
 static void test_truncated(void **state) {
@@ -155,8 +219,9 @@ static void test_truncated(void **state) {
     int before = dup(STDERR_FILENO), lines[2];
     assert_int_equal(pipe(lines), 0);
     dup2(lines[1], STDERR_FILENO);
-    assert_int_equal(resources_look(&server, 2), RESOURCES_LOOK_MS); /* nothing is to be kept in RAM any more */
-    assert_int_equal(resources_look(&server, 3), RESOURCES_LOOK_MS);
+    uint64_t later_ns = 2 * RESOURCES_LOOK_MS * NS_PER_MS; /* nothing is to be kept in RAM any more: */
+    assert_int_equal(resources_look(&server, later_ns), RESOURCES_FILE_MS);
+    assert_int_equal(resources_look(&server, 2 * later_ns), RESOURCES_FILE_MS);
     dup2(before, STDERR_FILENO);
     char text[1024];
     ssize_t len = read(lines[0], text, sizeof text - 1);
@@ -184,6 +249,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_warm, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test_setup_teardown(test_pressed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
         cmocka_unit_test(test_figures_without_a_store),
     };

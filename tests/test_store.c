@@ -105,7 +105,7 @@ static void test_resident(void **state) {
     assert_true(store_rig_get(&rig, "k", &object));
     assert_true(store_resident(rig.store, &object));
     assert_true(store_populate(rig.store, object.body.data, object.body.len));
-    assert_in_range(store_resident_bytes(rig.store), 4096, STORE_MIB);
+    assert_in_range(store_rig_resident(&rig), 4096, STORE_MIB);
     store_offline(rig.store, 0);
     store_rig_close(&rig);
 }
@@ -236,6 +236,30 @@ static void test_cold_is_not_touched(void **state) {
     assert_int_equal(mprotect((void *)(uintptr_t)mapping.data, mapping.len, PROT_READ | PROT_WRITE), 0);
     assert_true(store_rig_confirm(&rig, "k", &object));
     store_offline(rig.store, 0);
+    store_rig_close(&rig);
+}
+
+/* Each call looks at so many bytes; the last one says what all have found. */
+static void test_count_in_parts(void **state) {
+    (void)state;
+    struct store_rig rig;
+    struct store_config config = store_rig_config(path);
+    uint64_t all = 1, sum = 1;
+    config.bytes = 5 * STORE_MIB;
+    store_rig_open(&rig, &config);
+    char *data = (char *)(uintptr_t)store_mapping(rig.store).data;
+    for (size_t i = 0; i < 5; i++) {
+        data[i * STORE_MIB + 5000 * i] = 1; /* a page in each, if the file system has small ones */
+    }
+    assert_true(store_count_resident(rig.store, UINT64_MAX, &all));
+    assert_in_range(all, 5 * 4096, config.bytes);
+    for (int round = 0; round < 2; round++) {
+        assert_false(store_count_resident(rig.store, 1, &sum)); /* 1 MiB */
+        assert_false(store_count_resident(rig.store, 2 * STORE_MIB + 1, &sum));
+        assert_int_equal(sum, round == 0 ? 1 : all);
+        assert_true(store_count_resident(rig.store, 2 * STORE_MIB, &sum));
+        assert_int_equal(sum, all);
+    }
     store_rig_close(&rig);
 }
 
@@ -463,6 +487,7 @@ int main(void) {
         cmocka_unit_test(test_hashes_are_keyed),
         cmocka_unit_test(test_resident),
         cmocka_unit_test_setup_teardown(test_cold, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_count_in_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cold_is_not_touched, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warm, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warm_later, setup, teardown),

@@ -98,7 +98,7 @@ static void test_cut(void **state) {
     assert_int_equal(store_rig_put(&rig, "new", SPAN("x")), STORE_BROKEN);
     assert_false(store_populate(rig.store, pinned.body.data, PINNED_BYTES));
     (void)store_resident(rig.store, &pinned);
-    (void)store_resident_bytes(rig.store);
+    (void)store_rig_resident(&rig);
     (void)store_refresh(rig.store, rig.now_ns, UINT64_MAX);
     check_sent(&rig, &pinned, row);
     store_unpin(rig.store, pinned.record);

@@ -71,7 +71,7 @@ static bool populates(void) {
 }
 
 static bool counts(void) {
-    store_map_resident_bytes(&map);
+    store_map_resident_bytes(&map, 0, DATA);
     return !store_map_broken(&map);
 }
 
@@ -143,7 +143,7 @@ static void test_memory(void **state) {
     assert_int_equal(image.generation, 1);
     assert_int_equal(ftruncate(map.fd, 0), -1);
     assert_int_equal(errno, EPERM);
-    assert_int_equal(store_map_resident_bytes(&map), 0);
+    assert_int_equal(store_map_resident_bytes(&map, 0, DATA), 0);
     fill();
     assert_filled();
     assert_true(compares());
@@ -151,7 +151,7 @@ static void test_memory(void **state) {
     assert_true(populates());
     assert_true(looks());
     assert_true(store_map_resident(&map, map.data, DATA));
-    assert_int_equal(store_map_resident_bytes(&map), DATA);
+    assert_int_equal(store_map_resident_bytes(&map, 0, DATA), DATA);
     store_map_close(&map, &closed);
 }
 
@@ -167,11 +167,11 @@ static void test_populate(void **state) {
     }
     assert_true(store_map_populate(&map, map.data + 10 * PAGE - 1, 2 * PAGE));
     assert_true(store_map_resident(&map, map.data + 9 * PAGE, 3 * PAGE));
-    uint64_t resident = store_map_resident_bytes(&map); /* some file systems have larger pages than the machine */
+    uint64_t resident = store_map_resident_bytes(&map, 0, DATA); /* some file systems have larger pages than the machine */
     assert_true(resident >= 3 * PAGE);
     assert_int_equal(store_map_resident(&map, map.data, DATA), resident == DATA);
     assert_filled();
-    assert_int_equal(store_map_resident_bytes(&map), DATA);
+    assert_int_equal(store_map_resident_bytes(&map, 0, DATA), DATA);
     assert_true(store_map_resident(&map, map.data, DATA));
     store_map_close(&map, NULL);
 }

@@ -67,14 +67,48 @@ static void test_bounded(void **state) {
         key[3] = (char)('0' + i % COUNT);
         assert_true(store_rig_get(&rig, key, &object));
     }
-    uint64_t all = refresh(), sum = 0;
+    uint64_t all = refresh(), sum = 0, units = store_units(4, 4, sizeof body);
     assert_in_range(all, COUNT * 8000, COUNT * 4 * 4096);
     for (int i = 0; i < COUNT; i++) {
-        uint64_t bytes = store_refresh(rig.store, rig.now_ns, 1);
+        uint64_t bytes = store_refresh(rig.store, rig.now_ns, units * STORE_UNIT_BYTES);
         assert_in_range(bytes, 8000, 4 * 4096); /* one object */
         sum += bytes;
     }
     assert_int_equal(sum, all); /* each of them once */
+    store_offline(rig.store, 0);
+    store_rig_close(&rig);
+    unlink(path);
+}
+
+/* One that is larger than what a call is to read is read in pieces, and then the others. */
+static void test_large(void **state) {
+    (void)state;
+    enum { LARGE = 100000, PIECE = 15000 };
+    static char large[LARGE];
+    char path[] = "/tmp/ringmain-refresh-XXXXXX";
+    close(mkstemp(path));
+    struct store_config config = store_rig_config(path);
+    store_rig_open(&rig, &config);
+    store_online(rig.store, 0);
+    assert_int_equal(store_rig_put(&rig, "a", span_of(large, sizeof large)), STORE_OK);
+    assert_int_equal(store_rig_put(&rig, "b", span_of(body, sizeof body)), STORE_OK);
+    for (int i = 0; i < 3; i++) {
+        ask_for_seconds("a", 1);
+        assert_true(store_rig_has(&rig, "b"));
+    }
+    uint64_t sum = 0;
+    int calls = 0;
+    for (; rig.store->refresh_next == 0 && calls < 20; calls++) { /* up to the middle of the second one */
+        uint64_t bytes = store_refresh(rig.store, rig.now_ns, PIECE);
+        assert_in_range(bytes, 1, PIECE + 2 * 2 * 4096); /* two pieces, in whole pages */
+        sum += bytes;
+    }
+    assert_int_equal(calls, (LARGE + PIECE - 1) / PIECE);
+    assert_in_range(sum, LARGE, LARGE + PIECE + 9 * 4096);
+    assert_in_range(rig.store->refresh_at, 1, sizeof body);
+    assert_int_equal(store_refresh(rig.store, rig.now_ns, 0), 0);
+    assert_true(store_rig_drop(&rig, "b")); /* what it was in the middle of has gone */
+    assert_in_range(refresh(), LARGE, LARGE + 2 * 4096);
     store_offline(rig.store, 0);
     store_rig_close(&rig);
     unlink(path);
@@ -97,6 +131,7 @@ int main(void) {
     static struct rows rows;
     ROWS_TEST(&rows, test_hot);
     ROWS_TEST(&rows, test_bounded);
+    ROWS_TEST(&rows, test_large);
     ROWS_TEST(&rows, test_memory);
     return rows_run("store_refresh", &rows);
 }

@@ -213,8 +213,17 @@ struct span store_mapping(const struct store *store) {
     return span_of(store->data, store->bytes);
 }
 
-uint64_t store_resident_bytes(struct store *store) {
-    return store_map_resident_bytes(&store->map);
+bool store_count_resident(struct store *store, uint64_t bytes_max, uint64_t *resident) {
+    uint64_t left = store->bytes - store->count_at, bytes = bytes_max < MIB ? MIB : bytes_max / MIB * MIB;
+    bytes = bytes < left ? bytes : left;
+    store->counted += store_map_resident_bytes(&store->map, store->count_at, bytes);
+    store->count_at += bytes;
+    if (store->count_at < store->bytes) {
+        return false;
+    }
+    *resident = store->counted;
+    store->count_at = store->counted = 0;
+    return true;
 }
 
 const char *store_result_name(enum store_result result) {

@@ -131,8 +131,8 @@ void store_press(struct store *store, bool pressed);
 
 /* Tells the kernel which objects in RAM are asked for again and again, so that it takes others when it needs room: it does not
  * look at how a mapping without read-ahead is used (since Linux 6.3). Some times a second while not all is in RAM; any
- * one thread, but no worker's: it reads what is hot (preadv2(2) with RWF_NOWAIT), `bytes_max` and what is left of an object in
- * one call, and goes on there in the next. Bytes that it read. Nothing without a path. */
+ * one thread, but no worker's: it reads what is hot (preadv2(2) with RWF_NOWAIT), `bytes_max` of it (whole pages) in one call,
+ * and goes on there in the next, be it within an object. Bytes that were there. Nothing without a path. */
 uint64_t store_refresh(struct store *store, uint64_t now_ns, uint64_t bytes_max);
 
 /* ------------------------------------------------------------------------------------------------------ writing ---- */
@@ -207,7 +207,9 @@ void store_figures(struct store *store, struct store_figures *out);
 /* The mapping, for registering it with a ring; borrowed for the life of the store. */
 struct span store_mapping(const struct store *store);
 
-/* Bytes of the mapping that are in RAM: mincore(2) over all of it, from any thread; for figures, not for workers. */
-uint64_t store_resident_bytes(struct store *store);
+/* Counts which bytes of the mapping are in RAM: `bytes_max` of it (whole MiB) in one call, from where the last one has
+ * stopped. True when that was the end: *resident is what all calls since the beginning have found. mincore(2), up to 20 ms for
+ * each GiB: any one thread, but no worker's. */
+[[gnu::warn_unused_result]] bool store_count_resident(struct store *store, uint64_t bytes_max, uint64_t *resident);
 
 #endif

@@ -54,6 +54,7 @@ static int32_t map_data(const struct store_map_opening *opening) {
     (void)madvise(data, map->bytes, MADV_DONTDUMP);
     if (map->file) {
         (void)madvise(data, map->bytes, MADV_RANDOM);
+        (void)posix_fadvise(map->fd, 0, 0, POSIX_FADV_RANDOM); /* the same for store_map_refresh */
         void *witness = mmap(NULL, store_map_page(), PROT_READ, MAP_SHARED, map->fd, (off_t)at.witness_at);
         if (witness == MAP_FAILED) {
             return store_map_fail(opening, errno, "cannot be mapped");
@@ -213,8 +214,8 @@ bool store_map_resident(struct store_map *map, const char *from, size_t bytes) {
     return count_resident(&pages) == pages.bytes / store_map_page();
 }
 
-uint64_t store_map_resident_bytes(struct store_map *map) {
-    struct pages pages = { map->data, map->bytes };
+uint64_t store_map_resident_bytes(struct store_map *map, uint64_t at, uint64_t bytes) {
+    struct pages pages = pages_around(map, map->data + at, bytes);
     uint64_t resident = count_resident(&pages);
     (void)!store_map_whole(map); /* whoever asks does so now and then: a truncated file is noticed without any traffic */
     return resident == UINT64_MAX ? 0 : resident * store_map_page();

@@ -87,10 +87,11 @@ static inline bool store_map_broken(const struct store_map *map) {
 [[gnu::warn_unused_result]] static inline bool store_map_copy(struct store_map *map, void *to, const void *from, size_t bytes);
 [[gnu::warn_unused_result]] bool store_map_equal(struct store_map *map, const void *a, const void *b, size_t bytes);
 
-/* As store_resident, store_populate, store_resident_bytes; [from, from + bytes) lies in data. */
+/* As store_resident, store_populate, store_count_resident; [from, from + bytes), and `bytes` from the byte number `at` on, lie
+ * in data. */
 bool store_map_resident(struct store_map *map, const char *from, size_t bytes);
 bool store_map_populate(struct store_map *map, const char *from, size_t bytes);
-uint64_t store_map_resident_bytes(struct store_map *map);
+uint64_t store_map_resident_bytes(struct store_map *map, uint64_t at, uint64_t bytes);
 
 /* Reads what is in RAM of [from, from + bytes), so that the kernel knows that it is used: bytes. A file's only. */
 uint64_t store_map_refresh(struct store_map *map, const char *from, size_t bytes);

@@ -139,7 +139,9 @@ struct store {
     uint64_t too_large;           /* atomic */
     uint64_t clock_ms;            /* atomic: the latest time that a caller told */
     uint32_t cold_ticks;          /* atomic: from so many without a hit on an object's pages may have been taken */
-    uint32_t refresh_next;        /* store_refresh goes on with this object: its one thread's */
+    uint32_t refresh_next;        /* store_refresh goes on with this object, */
+    uint64_t refresh_at;          /* behind so many bytes of it: its one thread's */
+    uint64_t count_at, counted;   /* store_count_resident: how far it is, and what it has found; likewise */
 
     /* Under the mutex. */
     _Alignas(128) pthread_mutex_t mutex;

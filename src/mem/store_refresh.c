@@ -33,22 +33,44 @@ static uint32_t find_hot(struct store *store, uint32_t first, uint32_t end, uint
     return count;
 }
 
-uint64_t store_refresh(struct store *store, uint64_t now_ns, uint64_t bytes_max) {
-    uint64_t now_ms = store_ms(store, now_ns), bytes = 0;
-    uint32_t left = store->ticks != NULL ? store->objects : 0;
-    struct hot found[BATCH];
-    while (left > 0 && bytes < bytes_max) {
-        uint32_t first = store->refresh_next, most = store->objects - first;
-        most = most < left ? most : left;
-        uint32_t end = first + (most < BATCH ? most : BATCH);
-        uint32_t count = find_hot(store, first, end, now_ms, found), i = 0;
-        for (; i < count && bytes < bytes_max; i++) {
-            size_t len = (size_t)found[i].units * STORE_UNIT_BYTES;
-            bytes += store_map_refresh(&store->map, store_at(store, found[i].unit), len);
-        }
-        uint32_t next = i < count ? found[i].object : end;
-        left -= next - first;
-        store->refresh_next = next < store->objects ? next : 0;
+/* What of a round is left, and what it has done. */
+struct round {
+    uint64_t left;  /* bytes that may be looked at, in RAM or not */
+    uint64_t bytes; /* that were read */
+};
+
+/* False: the round is over, in the middle of the object or just before it. */
+static bool read_object(struct store *store, const struct hot *hot, struct round *round) {
+    uint64_t len = (uint64_t)hot->units * STORE_UNIT_BYTES;
+    uint64_t from = hot->object == store->refresh_next && store->refresh_at < len ? store->refresh_at : 0;
+    uint64_t part = len - from < round->left ? len - from : round->left;
+    store->refresh_next = hot->object;
+    store->refresh_at = from + part;
+    if (part == 0) {
+        return false;
     }
-    return bytes;
+    round->bytes += store_map_refresh(&store->map, store_at(store, hot->unit) + from, part);
+    round->left -= part;
+    return store->refresh_at == len;
+}
+
+uint64_t store_refresh(struct store *store, uint64_t now_ns, uint64_t bytes_max) {
+    uint64_t now_ms = store_ms(store, now_ns);
+    uint32_t objects = store->ticks != NULL ? store->objects : 0;
+    struct round round = { .left = bytes_max };
+    struct hot found[BATCH];
+    for (uint32_t done = 0; done < objects && round.left > 0;) {
+        uint32_t first = store->refresh_next, most = store->objects - first < BATCH ? store->objects - first : BATCH;
+        uint32_t end = first + (most < objects - done ? most : objects - done);
+        uint32_t count = find_hot(store, first, end, now_ms, found);
+        for (uint32_t i = 0; i < count; i++) {
+            if (!read_object(store, &found[i], &round)) {
+                return round.bytes;
+            }
+        }
+        done += end - first;
+        store->refresh_next = end < store->objects ? end : 0;
+        store->refresh_at = 0;
+    }
+    return round.bytes;
 }

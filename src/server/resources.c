@@ -36,43 +36,70 @@ static void look_at_status(struct resources *seen) {
     counter_set(&seen->shared_bytes, bytes_of(status, "\nRssShmem:"));
 }
 
-static bool look_at_store(struct server *server) {
-    struct store_figures figures;
-    uint64_t resident = store_resident_bytes(server->store);
-    store_figures(server->store, &figures);
-    counter_set(&server->resources.store_bytes, resident);
-    if (figures.broken && !server->resources.store_broken) {
-        server->resources.store_broken = true;
-        log_line(LOG_ERROR, "%s: --store: '%s' was truncated: nothing is stored or found any more until the next start",
-                 server->app->name, server->config->store);
-    }
-    bool pressed = figures.file && !figures.broken && resident < figures.bytes_used;
-    store_press(server->store, pressed);
-    return pressed;
-}
-
-static void look(struct server *server) {
-    struct resources *seen = &server->resources;
+static void look_at_process(struct resources *seen) {
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         counter_set(&seen->minor_faults, (uint64_t)usage.ru_minflt);
         counter_set(&seen->major_faults, (uint64_t)usage.ru_majflt);
     }
     look_at_status(seen);
-    seen->pressed = server->store != NULL && look_at_store(server);
+}
+
+static void judge_store(struct server *server, uint64_t resident) {
+    struct resources *seen = &server->resources;
+    struct store_figures figures;
+    store_figures(server->store, &figures);
+    counter_set(&seen->store_bytes, resident);
+    if (figures.broken && !seen->store_broken) {
+        seen->store_broken = true;
+        log_line(LOG_ERROR, "%s: --store: '%s' was truncated: nothing is stored or found any more until the next start",
+                 server->app->name, server->config->store);
+    }
+    counter_set(&seen->pressed, figures.file && !figures.broken && resident < figures.bytes_used);
+    store_press(server->store, seen->pressed != 0);
+}
+
+/* Nothing of a file goes missing without faults, but what nobody has asked for meanwhile. */
+static bool is_to_be_counted(const struct resources *seen, uint64_t now_ns) {
+    return seen->counting || seen->pressed != 0 || now_ns >= seen->count_ns || seen->major_faults != seen->faults_counted;
+}
+
+/* For how many ms that is good. */
+static uint64_t look(struct server *server, uint64_t now_ns) {
+    struct resources *seen = &server->resources;
+    uint64_t resident;
+    look_at_process(seen);
+    if (server->store != NULL && is_to_be_counted(seen, now_ns)) {
+        seen->faults_counted = seen->major_faults;
+        seen->counting = !store_count_resident(server->store, RESOURCES_COUNT_BYTES, &resident);
+        if (seen->counting) {
+            return RESOURCES_COUNT_MS;
+        }
+        judge_store(server, resident);
+        seen->count_ns = now_ns + RESOURCES_LOOK_MS * NS_PER_MS;
+    }
+    return server->store != NULL && server->config->store != NULL ? RESOURCES_FILE_MS : RESOURCES_LOOK_MS;
+}
+
+static uint64_t ms_until(uint64_t ns, uint64_t now_ns) {
+    return ns > now_ns ? (ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
 }
 
 uint64_t resources_look(struct server *server, uint64_t now_ns) {
     struct resources *seen = &server->resources;
-    if (!seen->pressed || now_ns >= seen->look_ns) {
-        look(server);
-        seen->look_ns = now_ns + RESOURCES_PRESSED_MS * NS_PER_MS;
+    if (now_ns >= seen->look_ns) {
+        seen->look_ns = now_ns + look(server, now_ns) * NS_PER_MS;
     }
-    if (!seen->pressed) {
-        return RESOURCES_LOOK_MS;
+    uint64_t look_ms = ms_until(seen->look_ns, now_ns);
+    if (seen->pressed == 0) {
+        return look_ms;
     }
-    (void)store_refresh(server->store, now_ns, RESOURCES_REFRESH_BYTES);
-    return RESOURCES_REFRESH_MS;
+    if (now_ns >= seen->refresh_ns) {
+        counter_add(&seen->refreshed_bytes, store_refresh(server->store, now_ns, RESOURCES_REFRESH_BYTES));
+        seen->refresh_ns = now_ns + RESOURCES_REFRESH_MS * NS_PER_MS;
+    }
+    uint64_t refresh_ms = ms_until(seen->refresh_ns, now_ns);
+    return look_ms < refresh_ms ? look_ms : refresh_ms;
 }
 
 /* --------------------------------------------------------------------------------------------------- writing ---- */
@@ -119,6 +146,10 @@ static void write_store(struct rm_exchange *x, const struct server *server) {
     }
     write_gauge(x, "store_resident_bytes", "Bytes of it that are in RAM, seen in the last seconds.",
                 counter_read(&server->resources.store_bytes));
+    write_gauge(x, "store_pressed", "1: not all that it holds is in RAM, and the kernel is told what is hot.",
+                counter_read(&server->resources.pressed));
+    metrics_family(x, "store_refreshed_bytes_total", "counter", "Bytes that the kernel was told to be hot, each time anew.");
+    metrics_value(x, "store_refreshed_bytes_total", counter_read(&server->resources.refreshed_bytes));
     write_gauge(x, "store_warm_objects", "Objects that the start found in the file.", server->store_warm);
     write_gauge(x, "store_broken", "1: its file was truncated, and it gives and takes nothing any more.", figures.broken);
     metrics_table(x, counters, &figures);
@@ -163,6 +194,8 @@ static void write_store_json(struct rm_exchange *x, const struct server *server)
         write_entry(x, metric, &figures);
     }
     rm_json_int(x, "resident_bytes", (int64_t)counter_read(&server->resources.store_bytes));
+    rm_json_bool(x, "pressed", counter_read(&server->resources.pressed) != 0);
+    rm_json_int(x, "refreshed_bytes", (int64_t)counter_read(&server->resources.refreshed_bytes));
     rm_json_int(x, "warm_objects", (int64_t)server->store_warm);
     for (const struct metric *metric = counters; metric->name != NULL; metric++) {
         write_entry(x, metric, &figures);

@@ -1,6 +1,7 @@
 /* What the process takes of the machine's memory: page faults, what is resident and of what kind, and the figures of the
- * store. The main thread looks every RESOURCES_LOOK_MS, because counting the store's pages takes a while; whoever answers
- * /metrics or /stats gives what it has seen last. Depends on: mem/store.h, server.h, metrics_write.h. */
+ * store. The main thread looks every RESOURCES_LOOK_MS, because counting the store's pages takes a while, and sooner when there
+ * were major faults: then pages may be missing. Whoever answers /metrics or /stats gives what it has seen last.
+ * Depends on: mem/store.h, server.h, metrics_write.h. */
 #ifndef RM_SERVER_RESOURCES_H
 #define RM_SERVER_RESOURCES_H
 
@@ -12,7 +13,9 @@ struct server;
 
 enum {
     RESOURCES_LOOK_MS = 5000,
-    RESOURCES_PRESSED_MS = 1000, /* while pages of the store are missing, */
+    RESOURCES_COUNT_BYTES = 1 << 30, /* of the store in one call: up to 20 ms, */
+    RESOURCES_COUNT_MS = 50,     /* and then the next, until all was looked at */
+    RESOURCES_FILE_MS = 1000,    /* with a file: so often while pages are missing or the process had major faults, */
     RESOURCES_REFRESH_MS = 250,  /* and what is hot of it is told so often: the kernel may need a second for all that it has */
     RESOURCES_REFRESH_BYTES = 1 << 29, /* of one store_refresh: a tenth of a second or so, in which signals have to wait */
 };
@@ -26,8 +29,11 @@ struct resources {
     uint64_t shared_bytes;    /* RssShmem: memfd, tmpfs */
     uint64_t store_bytes;     /* of the store's mapping, in RAM: mapped here or not */
     bool store_broken;        /* it is logged; the main thread's */
-    bool pressed;             /* pages of the store are missing; likewise, */
-    uint64_t look_ns;         /* when all is looked at again */
+    uint64_t pressed;         /* 1: pages of the store are missing */
+    uint64_t refreshed_bytes; /* store_refresh */
+    uint64_t look_ns, count_ns, refresh_ns; /* when there is to be more of each; the main thread's, */
+    uint64_t faults_counted;  /* major_faults when the pages were counted last; likewise, */
+    bool counting;            /* not all of them were looked at yet; likewise */
 };
 
 /* When a store's file is not all in RAM, tells the kernel what is hot of it (store_refresh). For how many ms it is good: fewer
