@@ -72,8 +72,10 @@ static int hex_digit(char c) {
 /* A word as bytes: quoted with escapes, or as it is; of big:LENGTH so many. */
 static void put_bytes(struct say *say, const char *word) {
     if (strncmp(word, "big:", 4) == 0) {
-        for (unsigned long n = strtoul(word + 4, NULL, 10); n > 0 && !say->bad; n--) {
-            put(say, "x", 1);
+        static const char many[4096] = { [0 ... 4095] = 'x' };
+        for (size_t left = strtoul(word + 4, NULL, 10), n; left > 0 && !say->bad; left -= n) {
+            n = left < sizeof many ? left : sizeof many;
+            put(say, many, n);
         }
         return;
     }
