@@ -45,8 +45,8 @@ def arguments():
     unknown = [name for name in options.chosen if name not in (*PHASES, *WORKLOADS)]
     if unknown:
         parser.error(f"--only knows {', '.join((*PHASES, *WORKLOADS))}, not {', '.join(unknown)}")
-    if options.rounds is not None and options.rounds < 1:
-        parser.error("--rounds starts at 1")
+    if options.rounds is not None and options.rounds < 2:
+        parser.error("--rounds starts at 2: one says nothing of the noise")
     return options
 
 

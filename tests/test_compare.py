@@ -74,6 +74,8 @@ class Judgements(unittest.TestCase):
 
     def test_sentences(self):
         less = sums.verdict("uring", "epoll", [0.9, 0.9, 0.9], 0.02)
+        self.assertIn("range of 3 rounds 0.900 to 0.900", less)
+        self.assertIn("95 % interval 0.900", sums.verdict("uring", "epoll", [0.9, 0.9, 0.9, 0.9], 0.02))
         self.assertIn("uring takes 10.0 % less server CPU per request than epoll", less)
         self.assertIn("noise floor +-2.0 %", less)
         self.assertIn("not distinguishable", sums.verdict("uring", "epoll", [0.99, 1.01, 1.0], 0.02))

@@ -88,7 +88,8 @@ def verdict(subject, than, ratios, floor, what="server CPU per request"):
     if judged == UNKNOWN:
         return f"{subject} against {than}: {what} was not measured."
     span = interval(ratios)
-    figures = f"ratio {span.mid:.3f}, 95 % interval {span.low:.3f} to {span.high:.3f}, noise floor +-{floor * 100:.1f} %"
+    kind = "95 % interval" if len(ratios) >= FEW_ROUNDS else f"range of {len(ratios)} rounds"
+    figures = f"ratio {span.mid:.3f}, {kind} {span.low:.3f} to {span.high:.3f}, noise floor +-{floor * 100:.1f} %"
     if judged == SAME:
         return f"{subject} and {than} are not distinguishable in {what} ({figures})."
     return f"{subject} takes {percent(span.mid)} {what} than {than} ({figures}).".replace("times server", "times the server")
