@@ -229,6 +229,37 @@ static void test_random(void **state) {
     guard_close(&guard);
 }
 
+/* What was bound by an older version asked for the same formats. */
+static void test_formats_since(void **state) {
+    static const struct { uint32_t types[3], since; } makes[] = {
+        { { PG_INT4 }, 1 },           { { PG_INT8 }, 1 },    { { PG_NUMERIC }, 3 }, { { PG_INT4, PG_NUMERIC }, 4 },
+        { { PG_INT8, PG_FLOAT8 }, 4 }, { { 0 }, 6 },          { { 0 }, 6 },          { { PG_INT4, PG_INT4 }, 8 },
+        { { PG_TEXT }, 8 },
+    };
+    struct pg_plan plan;
+    (void)state;
+    pg_plan_init(&plan, false, memory);
+    for (uint32_t i = 0; i < sizeof makes / sizeof *makes; i++) {
+        struct pg_body body = { 0 };
+        uint32_t count = 0;
+        bool malformed;
+        while (makes[i].types[count] != 0) {
+            count++;
+        }
+        pg_body_u16(&body, count);
+        for (uint32_t c = 0; c < count; c++) {
+            pg_body_column(&body, "name", makes[i].types[c]);
+        }
+        assert_true(pg_plan_make(&plan, count > 0 ? pg_body_span(&body) : span_of(NULL, 0), &malformed));
+        assert_int_equal(plan.version, i + 1);
+        assert_int_equal(plan.formats_since, makes[i].since);
+        pg_body_free(&body);
+    }
+    bool malformed;
+    assert_false(pg_plan_make(&plan, SPAN("\0"), &malformed));
+    assert_int_equal(plan.formats_since, plan.version);
+}
+
 int main(void) {
     static struct rows rows;
     ROWS_ADD(&rows, test_plan, plan_rows);
@@ -237,6 +268,7 @@ int main(void) {
     ROWS_TEST(&rows, test_no_columns);
     ROWS_TEST(&rows, test_malformed);
     ROWS_TEST(&rows, test_many);
+    ROWS_TEST(&rows, test_formats_since);
     ROWS_TEST(&rows, test_random);
     return rows_run("pg_plan", &rows);
 }

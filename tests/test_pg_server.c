@@ -5,6 +5,8 @@
 #include "rows.h"
 
 static const struct pg_server_column columns[] = { { "id", 23 }, { "name", 25 } };
+static const struct pg_server_column wide[] = { { "id", 20 } };
+static const struct pg_server_shape shapes[] = { { columns, 1 }, { wide, 1 } };
 static const uint32_t types[] = { 23 };
 static struct pg_server_statement statements[] = {
     { .sql = "one", .columns = columns, .column_count = 2, .types = types, .type_count = 1, .rows = 1, .write = true },
@@ -15,6 +17,7 @@ static struct pg_server_statement statements[] = {
     { .sql = "commit", .what = PG_DO_COMMIT },
     { .sql = "rollback", .what = PG_DO_ROLLBACK },
     { .sql = "copy", .what = PG_DO_COPY_IN },
+    { .sql = "shape", .shapes = shapes, .shape_count = 2, .types = types, .type_count = 1, .rows = 1 },
 };
 
 /* Input: words. "P:sql" is Parse of the statement "sql" with that name, "B:sql" Bind without parameters, "B1:sql" with the
@@ -53,6 +56,9 @@ static const struct row rows[] = {
     { .name = "never prepared", .sends = "U B1:one S", .says = "R SSS K Z(I) E(26000) Z(I)" },
     { .name = "forgotten", .sends = "U P:one S ? B1:one S", .says = "R SSS K Z(I) 1 Z(I) E(26000) Z(I)" },
     { .name = "altered", .sends = "U P:one S A B1:one S", .says = "R SSS K Z(I) 1 Z(I) E(0A000) Z(I)" },
+    { .name = "altered, and described", .sends = "U P:shape S A D:shape S", .says = "R SSS K Z(I) 1 Z(I) t E(0A000) Z(I)" },
+    { .name = "altered, and altered back", .sends = "U P:shape S A A D:shape B1:shape E S",
+      .says = "R SSS K Z(I) 1 Z(I) t T 2 D C(SELECT 1) Z(I)" },
     { .name = "closed and prepared anew", .sends = "U P:one C:one P:one S", .says = "R SSS K Z(I) 1 3 1 Z(I)" },
     { .name = "copy swallows Sync", .sends = "U P:copy B:copy E S", .says = "R SSS K Z(I) 1 2 G" },
     { .name = "copy fails", .sends = "U P:copy B:copy E S f S", .says = "R SSS K Z(I) 1 2 G E(57014) Z(I)" },
@@ -120,7 +126,11 @@ static void word(struct drive *d, const char *w, size_t piece) {
     case 'y': packet(d, 'S', body, 1, piece); break;
     case '!': pg_server_turn(&d->server, 2000); break;
     case '?': pg_backend_discard(d->backend); break;
-    case 'A': statements[0].version++; break;
+    case 'A':
+        for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
+            statements[i].version++;
+        }
+        break;
     default: packet(d, w[0], body, 0, piece); break;
     }
 }
