@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`doctor` as a process: on this machine as it is, and in surroundings where less is allowed.
 
-usage: doctor.py PROGRAM
+usage: doctor.py PROGRAM DATABASE      DATABASE: a program that wants one
 """
 import errno
 import json
@@ -284,9 +284,25 @@ def case_not_compiled(program):
     expect(" --io epoll" in report.recommended and report["serve-uring"] is None, report.checks)
 
 
+def case_database(_):
+    """It tries out the machine: the database is not asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        flags = ["--listen", "127.0.0.1:0", "--db", f"postgresql://me@127.0.0.1:{server.getsockname()[1]}/mine"]
+        report = Report(database_program, *flags)
+        expect(all(report[f"serve-{name}"] is not None for name in arena.backends(database_program)), report.checks)
+        try:
+            server.accept()
+            raise AssertionError("somebody has connected")
+        except BlockingIOError:
+            pass
+
+
 def main(argv):
-    if len(argv) != 2:
+    global database_program
+    if len(argv) != 3:
         sys.exit(__doc__)
+    database_program = os.path.abspath(argv[2])
     os.environ.pop("PORT", None)
     program = os.path.abspath(argv[1])
     return arena.run_cases([(name.removeprefix("case_"), lambda function=function: function(program))

@@ -143,6 +143,8 @@ void doctor_try_serving(const struct config *config, enum ring_choice io, struct
     small.access_log = NULL; /* it is no request of the application's */
     small.admin.len = 0;
     small.inherited.count = 0;
+    small.db_on = false; /* nor are its statements here, of which `statements` is the count */
+    small.statements = 0;
     if (serve_at(&small, "127.0.0.1:0", out)) {
         return;
     }
