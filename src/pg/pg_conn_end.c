@@ -15,6 +15,7 @@ void conn_copy_text(char *out, uint32_t room, struct span text) {
 static void set_error(struct pg_conn *conn, struct pg_slot *slot, const struct pg_error *error) {
     slot->fate = FATE_FAILED;
     if ((slot->flags & SLOT_DESCRIBE) != 0) {
+        conn->failure.statement = UINT16_MAX; /* what was there is of another */
         conn_copy_text(conn->failure.sqlstate, PG_SQLSTATE_BYTES, error->sqlstate);
         conn_copy_text(conn->failure.message, PG_MESSAGE_BYTES, error->message);
         return;
