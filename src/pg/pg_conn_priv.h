@@ -18,7 +18,6 @@ enum slot_flag {
     SLOT_MISREAD = 256,  /* a row came that can't be read: its columns are not those of the plan */
     SLOT_UNDOES = 512,   /* its error came so late, or is such, that what ran before it under the same Sync counts for
                             nothing either */
-    SLOT_MALFORMED = 1024, /* of a Describe: its columns need more memory than a plan has */
 };
 
 /* The first that is awaited; in this order. */

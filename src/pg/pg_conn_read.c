@@ -157,22 +157,49 @@ static bool take_row(struct pg_conn *conn, struct span body, struct pg_conn_even
     return true;
 }
 
-bool conn_take_large(struct pg_conn *conn, char type) {
-    if (type == 'A') {
-        return true;
-    }
-    if (type == 'd') {
-        return expect(conn, 'd', AWAIT_COPY) != NULL;
-    }
-    if (type != 'D') {
-        conn_break_at(conn, type, "is larger than what is taken");
+/* Of a RowDescription: nobody will read a row that is described so. It may be one that has changed: it is asked for again. */
+static bool take_large_columns(struct pg_conn *conn) {
+    struct pg_slot *slot = expect(conn, 'T', AWAIT_DESCRIPTION);
+    if (slot == NULL) {
         return false;
     }
+    struct pg_plan *plan = &conn->shared->plans[slot->statement];
+    if ((slot->flags & SLOT_CHECK) == 0) {
+        conn_fail(conn, slot, "54000", "the description of its columns is larger than what is taken");
+        slot->state = AWAIT_READY;
+        return true;
+    }
+    if (slot->plan_version == plan->version) {
+        pg_plan_forget(plan);
+    }
+    conn_rebind(conn, conn->cursor, 0);
+    conn_unprepare(conn, conn->cursor, true);
+    slot->state = AWAIT_BIND;
+    return true;
+}
+
+static bool take_large_row(struct pg_conn *conn) {
     struct pg_slot *slot = expect(conn, 'D', AWAIT_ROWS);
     if (slot != NULL && slot->query != NULL) {
         pg_query_discard(slot->query);
     }
     return slot != NULL;
+}
+
+bool conn_take_large(struct pg_conn *conn, char type) {
+    struct pg_slot *slot;
+    switch (type) {
+    case 'A': return true;
+    case 'D': return take_large_row(conn);
+    case 'T': return take_large_columns(conn);
+    case 'd': return expect(conn, 'd', AWAIT_COPY) != NULL;
+    case 't':
+        if ((slot = expect(conn, 't', AWAIT_PARAMETERS)) != NULL) {
+            slot->state = AWAIT_DESCRIPTION;
+        }
+        return slot != NULL;
+    default: conn_break_at(conn, type, "is larger than what is taken"); return false;
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------------------ tags ---- */
