@@ -33,7 +33,8 @@ HOT_KEYS, HOT_FROM, COLD_FROM = 100, 10**9, 10**6
 HOT_RATE, COLD_RATE = 2000, 1000  # requests per second: what one worker does without a queue
 RATIO = 2
 ENOUGH_US = 500  # a wake-up on a machine that others use, too
-ENOUGH_NS = 10_000
+ENOUGH_NS = 5_000
+BUSY = 2  # times what is enough: without a limit, too, others have the processors, and nothing can be compared
 ROUNDS = 3
 
 
@@ -176,6 +177,8 @@ def compare(name, run, enough):
         if has <= max(RATIO * had, enough):
             return
         print("more than it should be" + ("" if attempt else "; once more"))
+    if had > BUSY * enough:
+        raise arena.Skipped(f"the machine is too busy to tell: {had:.1f} without the limit")
     raise AssertionError(f"p99 of hot keys: {has:.1f}, without the limit {had:.1f}")
 
 

@@ -149,7 +149,7 @@ static void test_figures(void **state) {
 /* A store so large that it is looked at in parts, in which nothing is yet. */
 static void test_large(void **state) {
     (void)state;
-    assert_int_equal(open_with(&app, "none", "2560M"), EXIT_FINE);
+    assert_int_equal(open_with(&app, "none", "640M"), EXIT_FINE);
     uint64_t now_ns = 1;
     for (int part = 0; part < 2; part++, now_ns += RESOURCES_COUNT_MS * NS_PER_MS) {
         assert_int_equal(resources_look(&server, now_ns), RESOURCES_COUNT_MS);

@@ -13,8 +13,8 @@ struct server;
 
 enum {
     RESOURCES_LOOK_MS = 5000,
-    RESOURCES_COUNT_BYTES = 1 << 30, /* of the store in one call: up to 20 ms, */
-    RESOURCES_COUNT_MS = 50,     /* and then the next, until all was looked at */
+    RESOURCES_COUNT_BYTES = 1 << 28, /* of the store in one call: up to 5 ms, */
+    RESOURCES_COUNT_MS = 20,     /* and then the next, until all was looked at */
     RESOURCES_FILE_MS = 1000,    /* with a file: so often while pages are missing or the process had major faults, */
     RESOURCES_REFRESH_MS = 250,  /* and what is hot of it is told so often: the kernel may need a second for all that it has */
     RESOURCES_REFRESH_BYTES = 1 << 29, /* of one store_refresh: a tenth of a second or so, in which signals have to wait */
