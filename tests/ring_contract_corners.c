@@ -1,7 +1,9 @@
 /* Corners: turns that end by their bound, tables full at the wrong moment, closes and releases in between. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ring_contract.h"
@@ -178,6 +180,23 @@ static void open_with_few_descriptors(struct rig *rig) {
     RIG_CHECK(rig, process_descriptors() == before);
 }
 
+/* The hard limit is below what may be open: the table of the ring's own sockets would not fit, so they are descriptors. */
+static void low_limit_means_normal_files(struct rig *rig) {
+    pid_t pid = fork();
+    RIG_CHECK(rig, pid >= 0);
+    if (pid == 0) {
+        if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 128, 128 }) != 0) _exit(2);
+        rig_open_listening(rig, NULL);
+        struct link *client = rig_pair(rig);
+        link_send(client, 10);
+        RIG_UNTIL(rig, client->peer->received == 10);
+        _exit(strstr(rig->report[SERVER].features, "files=normal") == NULL ? 3 : 0);
+    }
+    int status = 0;
+    RIG_CHECK(rig, waitpid(pid, &status, 0) == pid);
+    RIG_CHECK(rig, status == 0);
+}
+
 /* What was handed in and cannot accept costs a try now and then, not a processor. */
 static void listener_that_cannot_accept(struct rig *rig) {
     int ends[2];
@@ -246,6 +265,8 @@ const struct contract_scenario contract_corners[] = {
     { .name = "release_closes_once", .run = release_closes_once, .needs = ROW_REAL, .skip_reason = NO_DESCRIPTORS },
     { .name = "open_with_few_descriptors", .run = open_with_few_descriptors, .needs = ROW_REAL,
       .skip_reason = NO_DESCRIPTORS },
+    { .name = "low_limit_means_normal_files", .run = low_limit_means_normal_files, .needs = ROW_URING,
+      .skip_reason = "only io_uring has a table of files" },
     { .name = "listener_that_cannot_accept", .run = listener_that_cannot_accept, .needs = ROW_REAL,
       .skip_reason = NO_DESCRIPTORS },
     { .name = "rare_calls_keep_no_descriptor", .run = rare_calls_keep_no_descriptor, .needs = ROW_REAL,

@@ -157,8 +157,9 @@ static int32_t register_file_table(struct uring *uring, uint32_t sockets_max) {
         uring->parked_max = PARKED_MIN;
         wanted = sockets_max + PARKED_MIN;
     }
+    if (wanted > limit.rlim_max) return -EMFILE;
     ring_count_call(&uring->base, RING_CALL_io_uring_register);
-    return wanted > limit.rlim_max ? -EMFILE : io_uring_register_files_sparse(&uring->ring, (unsigned)wanted);
+    return io_uring_register_files_sparse(&uring->ring, (unsigned)wanted);
 }
 
 static void enter_options(struct uring *uring) {
@@ -373,7 +374,7 @@ static int32_t build(struct uring *uring, const struct ring_config *config) {
     int32_t error = setup(uring);
     if (error != 0) return error;
     error = register_file_table(uring, config->sockets_max);
-    if (error == -EINVAL) { /* before 5.19 */
+    if (error == -EINVAL || error == -EMFILE) { /* before 5.19; a low limit, which counts watches only when they are open */
         uring->tuning.files_direct = false;
         error = 0;
     }
