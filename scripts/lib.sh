@@ -268,8 +268,10 @@ build() { # folder, meson options; $build_targets: some, $build_tests: what thos
             { tail -n 15 "$folder/setup.log" >&2; return 1; }
         echo "$options" > "$stamp"
     fi
+    # First what the build files themselves say by now: which tests there are.
     # shellcheck disable=SC2086 # a list of arguments
-    [ -z "${build_tests:-}" ] || build_targets=$("$here/scripts/test-targets" "$folder" $build_tests)
+    [ -z "${build_tests:-}" ] || { run ninja -C "$folder" build.ninja > "$folder/ninja.log" 2>&1 &&
+        build_targets=$("$here/scripts/test-targets" "$folder" $build_tests); } || { cat "$folder/ninja.log" >&2; return 1; }
     # shellcheck disable=SC2086 # a list of targets
     run ninja -C "$folder" ${build_targets:-} > "$folder/ninja.log" 2>&1 || { grep -v '^\[' "$folder/ninja.log" >&2; return 1; }
 }
