@@ -19,7 +19,7 @@ from collections import deque
 from crowd import GET, Crowd
 
 BEFORE_SECONDS, AFTER_SECONDS, TRIES_AFTER = 1.0, 60.0, 200
-GRACE_SECONDS = 0.1  # CONN_IDLE_DRAINING_MS, less what a server may be kept from a processor between its wait and its clock
+GRACE_SECONDS = 0.1  # of CONN_IDLE_DRAINING_MS, which test_worker holds exactly: on a busy machine clocks are read late
 
 
 class Outcome:

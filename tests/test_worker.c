@@ -99,6 +99,28 @@ static void test_drain_answers_what_is_on_its_way(void **state) {
     assert_true(rig.worker_gone);
 }
 
+/* Each for a time of its own: none ends before CONN_IDLE_DRAINING_MS, and all have ended when the spread is over, too. */
+static void test_drain_leaves_idle_clients_their_time(void **state) {
+    (void)state;
+    struct rig_client *idle[64];
+    for (int i = 0; i < 64; i++) {
+        idle[i] = rig_connect(&rig);
+    }
+    rig_run(&rig, 50);
+    server_drain(&rig.server, 1);
+    rig_run(&rig, CONN_IDLE_DRAINING_MS - 2);
+    for (int i = 0; i < 64; i++) {
+        assert_false(idle[i]->ended);
+    }
+    rig_run(&rig, CONN_IDLE_SPREAD_MS + 20);
+    for (int i = 0; i < 64; i++) {
+        assert_true(idle[i]->ended);
+        rig_drop(&rig, idle[i], false);
+    }
+    rig_run(&rig, 10);
+    assert_true(rig.worker_gone);
+}
+
 /* A client that never closes its end does not hold up the drain for long. */
 static void test_drain_and_a_passive_client(void **state) {
     (void)state;
@@ -419,6 +441,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_drain),
         TEST(test_drain_answers_what_is_on_its_way),
+        TEST(test_drain_leaves_idle_clients_their_time),
         TEST(test_drain_and_a_passive_client),
         TEST(test_drain_timeout),
         TEST(test_drain_answers_half_requests),
